@@ -1,0 +1,165 @@
+"""The gated recurrent unit, in all its conventions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import initializers
+from jaxrnn.cells.blocks import gates, linear
+from jaxrnn.checks import check_choice
+from jaxrnn.typing import Array, Cell, DType
+
+__all__ = ["GRUParams", "GRUProjection", "gru", "gru_reset_before", "make_gru"]
+
+
+class GRUParams(NamedTuple):
+    """Parameters of a GRU; the blocks are in the order r, z, n.
+
+    Attributes:
+      input_kernel: W, ``(D, 3H)``.
+      recurrent_kernel: R, ``(H, 3H)``.
+      bias: b, ``(3H,)``.
+      recurrent_bias: the candidate's bias inside the reset product, ``(H,)``; None where the
+        reset comes before the product.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> jaxrnn.gru.init(jax.random.key(0), 3, 5).recurrent_bias.shape
+      (5,)
+    """
+
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array
+    recurrent_bias: Array | None = None
+
+
+class GRUProjection(NamedTuple):
+    """Pre-activations of a GRU: the two gates together, and the candidate.
+
+    Attributes:
+      rz: ``(..., 2H)``.
+      n: ``(..., H)``.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> jaxrnn.gru.project(params, jax.numpy.ones(3)).rz.shape
+      (10,)
+    """
+
+    rz: Array
+    n: Array
+
+
+@lru_cache(maxsize=None)
+def make_gru(
+    *,
+    reset: Literal["after", "before"] = "after",
+    update: Literal["keep", "write"] = "keep",
+) -> Cell:
+    r"""A GRU, with the convention chosen.
+
+    .. math::
+        r, z &= \sigma(W_{r,z}\, x_t + R_{r,z}\, h_{t-1} + b_{r,z}) \\
+        n &= \tanh(W_n x_t + b_n + r \odot (R_n h_{t-1} + b_R)) && \text{reset after} \\
+        n &= \tanh(W_n x_t + b_n + R_n (r \odot h_{t-1})) && \text{reset before} \\
+        h_t &= z \odot h_{t-1} + (1 - z) \odot n && \text{keep} \\
+        h_t &= (1 - z) \odot h_{t-1} + z \odot n && \text{write}
+
+    The carry is h, ``(*batch, H)``, and so is the output. With "before", the candidate's
+    product stays inside the loop's update, which is slower.
+
+    Args:
+      reset: ``"after"`` the product as torch, cuDNN and Keras do, or ``"before"`` it as Cho
+        et al. wrote it.
+      update: what z = 1 does: ``"keep"`` the old state (torch, cuDNN, Keras) or ``"write"``
+        the new one (haiku, Sonnet).
+
+    Returns:
+      A `Cell` with `GRUParams`.
+
+    Raises:
+      ValueError: for an unknown option.
+
+    Source: Cho et al. (2014), Learning phrase representations using RNN encoder-decoder,
+    arXiv:1406.1078, whose third version has the reset before the product.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> cell = jaxrnn.make_gru(reset="before")
+      >>> params = cell.init(jax.random.key(0), 3, 5)
+      >>> cell.step(params, cell.carry(params), jax.numpy.ones(3))[1].shape
+      (5,)
+    """
+    check_choice("reset", reset, ("after", "before"))
+    check_choice("update", update, ("keep", "write"))
+
+    def init(
+        key: Array,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dtype: DType = jnp.float32,
+        kernel_init: initializers.Initializer = initializers.glorot,
+        recurrent_init: initializers.Initializer = initializers.orthogonal,
+        bias_init: initializers.Initializer = initializers.zeros,
+        reset_bias: float = 0.0,
+    ) -> GRUParams:
+        k1, k2, k3, k4 = jax.random.split(key, 4)
+        bias = initializers.blocks(bias_init, k3, (hidden_size,), 3, dtype)
+        return GRUParams(
+            initializers.blocks(kernel_init, k1, (input_size, hidden_size), 3, dtype),
+            initializers.blocks(recurrent_init, k2, (hidden_size, hidden_size), 3, dtype),
+            bias.at[:hidden_size].add(reset_bias),
+            bias_init(k4, (hidden_size,), dtype) if reset == "after" else None,
+        )
+
+    def carry(params: GRUParams, batch_shape: tuple[int, ...] = ()) -> Array:
+        kernel = params.recurrent_kernel
+        return jnp.zeros((*batch_shape, kernel.shape[0]), kernel.dtype)
+
+    def split(z: Array) -> GRUProjection:
+        return GRUProjection(*jnp.split(z, (2 * (z.shape[-1] // 3),), axis=-1))
+
+    def project(params: GRUParams, x: Array) -> GRUProjection:
+        return split(linear(x, params.input_kernel, params.bias))
+
+    def recurrent_after(params: GRUParams, h: Array) -> GRUProjection:
+        bias = jnp.pad(params.recurrent_bias, (2 * h.shape[-1], 0))  # type: ignore[arg-type]
+        return split(linear(h, params.recurrent_kernel, bias))
+
+    def recurrent_before(params: GRUParams, h: Array) -> Array:
+        return linear(h, params.recurrent_kernel[:, : 2 * h.shape[-1]])
+
+    def mix(h: Array, z: Array, n: Array) -> tuple[Array, Array]:
+        new = z * h + (1 - z) * n if update == "keep" else (1 - z) * h + z * n
+        return (new := new.astype(h.dtype)), new
+
+    def update_after(
+        params: GRUParams, h: Array, zx: GRUProjection, zh: GRUProjection
+    ) -> tuple[Array, Array]:
+        r, z = gates(zx.rz + zh.rz, "ss")
+        n = jnp.tanh(zx.n + r * zh.n)
+        return mix(h, z, n)
+
+    def update_before(
+        params: GRUParams, h: Array, zx: GRUProjection, zh: Array
+    ) -> tuple[Array, Array]:
+        r, z = gates(zx.rz + zh, "ss")
+        reset_h = (r * h).astype(h.dtype)
+        n = jnp.tanh(zx.n + linear(reset_h, params.recurrent_kernel[:, 2 * h.shape[-1] :]))
+        return mix(h, z, n)
+
+    name = "gru" if reset == "after" else "gru_reset_before"
+    if reset == "after":
+        return Cell(name, init, carry, project, recurrent_after, update_after)
+    return Cell(name, init, carry, project, recurrent_before, update_before)
+
+
+gru = make_gru()
+gru_reset_before = make_gru(reset="before")

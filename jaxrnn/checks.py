@@ -1,0 +1,222 @@
+"""Checks of arguments at trace time: each error names the argument, what was expected, what came.
+
+They look only at shapes, dtypes and tree structure, so they cost nothing in compiled code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.typing import Array, Cell, DType, PyTree
+
+__all__ = [
+    "check_choice",
+    "check_flags",
+    "check_floating",
+    "check_lengths",
+    "check_matches",
+    "check_params",
+    "check_positive",
+]
+
+
+def check_choice(argument: str, value: Any, choices: Sequence[Any]) -> None:
+    """Raise ValueError unless the value is one of the choices.
+
+    Args:
+      argument: the argument's name.
+      value: what came.
+      choices: what is allowed.
+
+    Example:
+      >>> from jaxrnn.checks import check_choice
+      >>> check_choice("reset", "after", ("after", "before"))
+    """
+    if value not in choices:
+        raise ValueError(f"{argument}: expected one of {tuple(choices)}, got {value!r}")
+
+
+def check_positive(argument: str, value: Any) -> None:
+    """Raise TypeError or ValueError unless the value is an int of at least 1.
+
+    Args:
+      argument: the argument's name.
+      value: what came.
+
+    Example:
+      >>> from jaxrnn.checks import check_positive
+      >>> check_positive("unroll", 2)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{argument}: expected a positive int, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{argument}: expected a positive int, got {value}")
+
+
+def check_floating(argument: str, x: Any) -> Array:
+    """The argument as an array, or TypeError unless it holds floating-point numbers.
+
+    Args:
+      argument: the argument's name.
+      x: what came.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrnn.checks import check_floating
+      >>> check_floating("xs", np.ones(3, np.float32)).shape
+      (3,)
+    """
+    if not hasattr(x, "dtype") and not isinstance(x, list | tuple | float):
+        raise TypeError(f"{argument}: expected a floating-point array, got {type(x).__name__}")
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        raise TypeError(f"{argument}: expected a floating-point array, got dtype {x.dtype}")
+    return x
+
+
+def check_flags(argument: str, flags: Any, shape: tuple[int, ...]) -> Array:
+    """The flags as an array, or an error unless they are booleans of that shape.
+
+    Args:
+      argument: the argument's name.
+      flags: what came.
+      shape: what is expected, ``(T, *batch)``.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrnn.checks import check_flags
+      >>> check_flags("mask", np.ones((3, 2), bool), (3, 2)).shape
+      (3, 2)
+    """
+    flags = jnp.asarray(flags)
+    if flags.dtype != jnp.bool_:
+        raise TypeError(f"{argument}: expected booleans (T, *batch), got dtype {flags.dtype}")
+    if flags.shape != shape:
+        raise ValueError(f"{argument}: expected shape {shape} (T, *batch), got {flags.shape}")
+    return flags
+
+
+def check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> Array:
+    """The lengths as an array, or an error unless they are integers ``(*batch,)`` in 0..T.
+
+    The range can be checked only where the values are known; traced lengths are clipped.
+
+    Args:
+      lengths: what came.
+      time: T.
+      batch: the batch axes.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrnn.checks import check_lengths
+      >>> check_lengths(np.array([3, 0]), 5, (2,)).tolist()
+      [3, 0]
+    """
+    concrete = not isinstance(lengths, jax.core.Tracer)
+    lengths = np.asarray(lengths) if concrete else lengths
+    if not jnp.issubdtype(lengths.dtype, jnp.integer) and lengths.size:
+        raise TypeError(f"lengths: expected integers, got dtype {lengths.dtype}")
+    if lengths.shape != batch:
+        raise ValueError(f"lengths: expected shape {batch} (*batch,), got {lengths.shape}")
+    if concrete and lengths.size and (lengths.min() < 0 or lengths.max() > time):
+        raise ValueError(
+            f"lengths: expected values in 0..{time} (T), got a minimum of {lengths.min()} "
+            f"and a maximum of {lengths.max()}"
+        )
+    return jnp.clip(jnp.asarray(lengths, jnp.int32), 0, time)
+
+
+def _describe(leaf: Any) -> str:
+    if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
+        return f"{leaf.dtype}{list(leaf.shape)}"
+    return type(leaf).__name__
+
+
+def check_matches(argument: str, got: PyTree, expected: PyTree, why: str = "") -> None:
+    """Raise one error that lists every leaf of the wrong shape or dtype, missing or surplus.
+
+    Args:
+      argument: the argument's name.
+      got: a pytree of arrays.
+      expected: a pytree of arrays or `jax.ShapeDtypeStruct`.
+      why: where the expectation comes from, added to the message.
+
+    Raises:
+      TypeError: if only the structure or the dtypes differ.
+      ValueError: if a shape differs.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.checks import check_matches
+      >>> check_matches("carry", jnp.zeros(3), jnp.ones(3))
+    """
+
+    def named(tree: PyTree) -> dict[str, Any]:
+        leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+        return {argument + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+    mine, theirs = named(got), named(expected)
+    problems, shapes_differ = [], False
+    for name, want in theirs.items():
+        have = mine.get(name)
+        if have is None:
+            problems.append(f"{name}: expected {_describe(want)}, missing")
+        elif not hasattr(have, "dtype") or have.dtype != want.dtype or have.shape != want.shape:
+            problems.append(f"{name}: expected {_describe(want)}, got {_describe(have)}")
+            shapes_differ |= hasattr(have, "shape") and have.shape != want.shape
+    problems += [f"{name}: unexpected {_describe(mine[name])}" for name in mine.keys() - theirs]
+    if not problems and jax.tree.structure(got) != jax.tree.structure(expected):
+        problems.append(
+            f"{argument}: expected {jax.tree.structure(expected)}, got {jax.tree.structure(got)}"
+        )
+    if problems:
+        message = "\n  ".join(problems) + (f"\n({why})" if why else "")
+        raise (ValueError if shapes_differ else TypeError)(message)
+
+
+@lru_cache(maxsize=512)
+def _expected(cell: Cell, input_size: int, hidden_size: int, dtype: DType) -> PyTree:
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    init = lambda key: cell.init(key, input_size, hidden_size, dtype=dtype)  # noqa: E731
+    return jax.eval_shape(init, key)
+
+
+def check_params(cell: Cell, params: PyTree, xs: Array) -> None:
+    """Raise one error that lists every parameter that does not fit the cell and the input.
+
+    Args:
+      cell: the cell; one without `hidden_size` is not checked.
+      params: its parameters.
+      xs: the input, ``(..., D)``.
+
+    Raises:
+      TypeError: for missing, surplus or wrongly typed leaves.
+      ValueError: for leaves of the wrong shape.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> from jaxrnn.checks import check_params
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> check_params(jaxrnn.gru, params, jax.numpy.ones((7, 3)))
+    """
+    if cell.hidden_size is None:
+        return
+    try:
+        hidden_size = cell.hidden_size(params)
+    except (AttributeError, IndexError, TypeError) as error:
+        wanted = type(_expected(cell, 1, 1, jnp.dtype("float32"))).__name__
+        raise TypeError(
+            f"params: expected {wanted} of the cell {cell.name!r}, got {type(params).__name__}"
+        ) from error
+    expected = _expected(cell, xs.shape[-1], hidden_size, xs.dtype)
+    why = (
+        f"the cell {cell.name!r} with D = {xs.shape[-1]} and dtype {xs.dtype} from xs "
+        f"{xs.shape}, H = {hidden_size} from params"
+    )
+    check_matches("params", params, expected, why)

@@ -1,0 +1,143 @@
+"""The records that everything else is generic over: `Cell` and `Layer`.
+
+One vocabulary of dimension letters is used throughout: T time, B batch, D input
+features, H hidden features. Sequences are time-major, ``(T, *batch, D)``, with any
+number of batch axes, none included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+__all__ = ["Array", "Carry", "Cell", "DType", "Layer", "Params", "PyTree"]
+
+Array = jax.Array
+PyTree = Any
+Params = Any
+"""A pytree of arrays, usually a NamedTuple of ``(in, out)`` kernels and biases."""
+Carry = Any
+"""A pytree of arrays with leading batch axes: what a cell hands to its next step."""
+DType = Any
+
+
+def _hidden_size(params: Params) -> int:
+    return params.recurrent_kernel.shape[0]
+
+
+class Cell(NamedTuple):
+    r"""A recurrent cell: an input map, a recurrent map and an update.
+
+    .. math::
+        zx_t &= \mathrm{project}(\theta, x_t) \\
+        zh_t &= \mathrm{recurrent}(\theta, s_{t-1}) \\
+        s_t, y_t &= \mathrm{update}(\theta, s_{t-1}, zx_t, zh_t)
+
+    `project` is affine in the input, so it is done for all time steps in one product;
+    `recurrent` is affine in the carry, and is the only product inside the loop; `update`
+    holds the gates and is usually elementwise (a product in it is correct, only slower).
+    All three accept any number of leading axes. `jaxrnn.scan` derives everything else:
+    hoisting, derivatives, masks, resets, memory.
+
+    Attributes:
+      name: how errors and the registry call it.
+      init: ``init(key, input_size, hidden_size, *, dtype, ...) -> params``.
+      carry: ``carry(params, batch_shape=()) -> carry``, the zero state.
+      project: ``project(params, x) -> zx``.
+      recurrent: ``recurrent(params, carry) -> zh``.
+      update: ``update(params, carry, zx, zh) -> (carry, y)``.
+      hidden_size: ``hidden_size(params) -> int``, to say what the shapes should be.
+      randomize: ``randomize(params, zx, key) -> zx``, the step's random variables bound to
+        ``zx``, for cells that are stochastic when a key is given; else None.
+      sequence: a way of its own to run a whole sequence (see `jaxrnn.stack`), else None.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> from jaxrnn.typing import Cell
+      >>> def project(params, x):
+      ...     return x * params["w"]
+      >>> def recurrent(params, carry):
+      ...     return carry * params["r"]
+      >>> def update(params, carry, zx, zh):
+      ...     return zx + zh, zx + zh
+      >>> leaky = Cell(
+      ...     name="leaky",
+      ...     init=lambda key, input_size, hidden_size: {"w": jax.numpy.ones(2), "r": 0.5},
+      ...     carry=lambda params, batch_shape=(): jax.numpy.zeros((*batch_shape, 2)),
+      ...     project=project, recurrent=recurrent, update=update, hidden_size=None)
+      >>> params = leaky.init(None, 2, 2)
+      >>> carry, ys = jaxrnn.scan(leaky, params, jax.numpy.ones((3, 2)))
+      >>> carry.tolist()
+      [1.75, 1.75]
+    """
+
+    name: str
+    init: Callable[..., Params]
+    carry: Callable[..., Carry]
+    project: Callable[[Params, Any], PyTree]
+    recurrent: Callable[[Params, Carry], PyTree]
+    update: Callable[[Params, Carry, PyTree, PyTree], tuple[Carry, Any]]
+    hidden_size: Callable[[Params], int] | None = _hidden_size
+    randomize: Callable[[Params, PyTree, Array], PyTree] | None = None
+    sequence: Callable[..., Any] | None = None
+
+    def step(
+        self,
+        params: Params,
+        carry: Carry,
+        x: Array,
+        *,
+        key: Array | None = None,
+        time: int | Array = 0,
+    ) -> tuple[Carry, Array]:
+        """One time step, ``update(params, carry, project(x), recurrent(carry))``.
+
+        Args:
+          params: the cell's parameters.
+          carry: the state before the step, leaves ``(*batch, H)``.
+          x: ``(*batch, D)``.
+          key: a PRNG key, for stochastic cells; the same key at every step.
+          time: the absolute index of this step; randomness depends on (key, time) only.
+
+        Returns:
+          ``(carry, y)``, the state after the step and the output ``(*batch, H)``.
+
+        Example:
+          >>> import jax, jaxrnn
+          >>> params = jaxrnn.lstm.init(jax.random.key(0), 3, 5)
+          >>> carry, y = jaxrnn.lstm.step(params, jaxrnn.lstm.carry(params), jax.numpy.ones(3))
+          >>> y.shape
+          (5,)
+        """
+        zx = self.project(params, x)
+        if key is not None and self.randomize is not None:
+            zx = self.randomize(params, zx, jax.random.fold_in(key, time))
+        return self.update(params, carry, zx, self.recurrent(params, carry))
+
+
+class Layer(NamedTuple):
+    """A sequence layer: what needs the whole sequence and so cannot step.
+
+    `jaxrnn.scan` runs a `Layer` exactly as it runs a `Cell`.
+
+    Attributes:
+      name: how errors call it.
+      init: ``init(key, input_size, hidden_size, *, dtype, ...) -> params``.
+      carry: ``carry(params, batch_shape=()) -> carry``.
+      sequence: ``sequence(params, xs, carry, options) -> (carry, ys, carries)``.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> layer = jaxrnn.bidirectional(jaxrnn.gru)
+      >>> params = layer.init(jax.random.key(0), 3, 5)
+      >>> carry, ys = jaxrnn.scan(layer, params, jax.numpy.ones((7, 2, 3)))
+      >>> ys.shape
+      (7, 2, 10)
+    """
+
+    name: str
+    init: Callable[..., Params]
+    carry: Callable[..., Carry]
+    sequence: Callable[..., Any]

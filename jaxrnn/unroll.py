@@ -1,0 +1,267 @@
+"""`scan`: the one unroll that runs every cell and every layer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrnn import checks
+from jaxrnn.solve import TRAJECTORY, Steps, select, trajectory
+from jaxrnn.typing import Array, Carry, Cell, Layer, Params, PyTree
+
+__all__ = ["Options", "scan"]
+
+CHUNK_BYTES = 2 << 20  # projected inputs of a chunk stay in a core's second-level cache
+CHUNK_MAX = 128
+
+tree_map = jax.tree.map
+
+
+class Options(NamedTuple):
+    """The checked options of a `scan`, as layers hand them on to the cells they are made of.
+
+    Attributes:
+      valid: booleans ``(T, *batch)`` or None: lengths and mask in one.
+      reset: booleans ``(T, *batch)`` or None.
+      keys: a PRNG key for every step ``(T,)``, or None for a deterministic run.
+      reverse: run from the last step to the first.
+      return_carries: whether every carry is wanted.
+      chunk: steps per chunk, or None to choose.
+      unroll: steps per loop iteration.
+
+    Example:
+      >>> from jaxrnn.unroll import Options
+      >>> Options().reverse
+      False
+    """
+
+    valid: Array | None = None
+    reset: Array | None = None
+    keys: Array | None = None
+    reverse: bool = False
+    return_carries: bool = False
+    chunk: int | None = None
+    unroll: int = 1
+
+
+def scan(
+    cell: Cell | Layer,
+    params: Params,
+    xs: Array,
+    carry: Carry | None = None,
+    *,
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    reset: Array | None = None,
+    reverse: bool = False,
+    key: Array | None = None,
+    start: int | Array = 0,
+    return_carries: bool = False,
+    chunk: int | None = None,
+    unroll: int = 1,
+) -> Any:
+    r"""Unroll a cell over a sequence: :math:`s_t, y_t = \mathrm{step}(\theta, s_{t-1}, x_t)`.
+
+    Without options it is this loop, at full speed and differentiable in every way::
+
+        carry = cell.carry(params, batch_shape) if carry is None else carry
+        for t in range(T):
+            carry, ys[t] = cell.step(params, carry, xs[t])
+
+    Input products are done for many steps at once, reverse mode stores only the carries and
+    forms each weight gradient as one product per chunk, and `jit`, `vmap`, `grad`, `jvp`,
+    `hessian` and `jax.checkpoint` compose in any order.
+
+    Args:
+      cell: a `Cell` or a `Layer`.
+      params: its parameters.
+      xs: ``(T, *batch, D)``, floating, of the dtype of the parameters; any number of batch
+        axes, none included.
+      carry: the initial carry, ``cell.carry(params, batch_shape)`` (zeros) if None.
+      lengths: integers ``(*batch,)`` in 0..T. Steps past a row's length leave its carry
+        untouched and give zero outputs; what the padding holds, NaN included, reaches
+        neither values nor gradients. Traced lengths are clipped to 0..T.
+      mask: booleans ``(T, *batch)``, the same for gaps anywhere: False skips the step.
+      reset: booleans ``(T, *batch)``: True restarts that row from its initial carry before
+        the step. A step that is masked or past the length is skipped, its reset too.
+      reverse: run each row backward inside its own length; outputs keep the order of xs.
+      key: a PRNG key for stochastic cells and dropout; without one they are deterministic.
+      start: the absolute time of ``xs[0]``. Randomness depends on (key, absolute time) only,
+        so a sequence run in pieces, each with its ``start``, agrees with the whole.
+      return_carries: also return the carry after every step.
+      chunk: steps per chunk: the unit in which inputs are projected and gradients rebuilt.
+        Chosen from the sizes if None. It changes memory and speed, not the function.
+      unroll: steps per loop iteration, as in `lax.scan`.
+
+    Returns:
+      ``(carry, ys)``: the last carry and the outputs ``(T, *batch, H)``; with
+      `return_carries`, ``(carry, ys, carries)``.
+
+    Raises:
+      TypeError: for a wrong dtype, or parameters or a carry of another structure.
+      ValueError: for a wrong shape, lengths outside 0..T, or a chunk or unroll below 1.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.lstm.init(jax.random.key(0), 3, 5)
+      >>> xs = jax.random.normal(jax.random.key(1), (7, 2, 3))
+      >>> carry, ys = jaxrnn.scan(jaxrnn.lstm, params, xs, lengths=jax.numpy.array([7, 4]))
+      >>> ys.shape, carry.h.shape
+      ((7, 2, 5), (2, 5))
+      >>> bool((ys[4:, 1] == 0).all()), bool((carry.h[1] == ys[3, 1]).all())
+      (True, True)
+
+    Source: the derivative of a solved system rather than of its solver follows Lim et al.
+    (2024), Parallelizing non-linear sequential models, arXiv:2309.12252, in the use they make
+    of the implicit function theorem; see `jaxrnn.solve`.
+    """
+    if not isinstance(cell, Cell | Layer):
+        raise TypeError(f"cell: expected a Cell or a Layer, got {type(cell).__name__}")
+    xs = checks.check_floating("xs", xs)
+    if xs.ndim < 2:
+        raise ValueError(f"xs: expected (T, *batch, D), at least two axes, got shape {xs.shape}")
+    checks.check_positive("unroll", unroll)
+    if chunk is not None:
+        checks.check_positive("chunk", chunk)
+    time, batch = xs.shape[0], xs.shape[1:-1]
+    valid = None
+    if lengths is not None:
+        lengths = checks.check_lengths(lengths, time, batch)
+        steps = jnp.arange(time).reshape((time,) + (1,) * len(batch))
+        valid = steps < lengths
+    if mask is not None:
+        mask = checks.check_flags("mask", mask, (time, *batch))
+        valid = mask if valid is None else valid & mask
+    if reset is not None:
+        reset = checks.check_flags("reset", reset, (time, *batch))
+    if isinstance(cell, Cell) and cell.sequence is None:
+        checks.check_params(cell, params, xs)
+    keys = None
+    if key is not None:
+        keys = jax.vmap(partial(jax.random.fold_in, key))(start + jnp.arange(time))
+    options = Options(valid, reset, keys, bool(reverse), bool(return_carries), chunk, unroll)
+    carry, ys, carries = run(cell, params, xs, carry, options)
+    return (carry, ys, carries) if return_carries else (carry, ys)
+
+
+def run(
+    cell: Cell | Layer, params: Params, xs: Array, carry: Carry | None, options: Options
+) -> tuple[Carry, Array, Carry]:
+    """`scan` with its options checked: what layers call for the cells they are made of.
+
+    Args:
+      cell: a `Cell` or a `Layer`.
+      params: its parameters.
+      xs: ``(T, *batch, D)``.
+      carry: the initial carry or None.
+      options: the checked options.
+
+    Returns:
+      ``(carry, ys, carries)``, carries None unless asked for.
+
+    Raises:
+      TypeError: for parameters or a carry of another structure or dtype.
+      ValueError: for parameters or a carry of other shapes.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> from jaxrnn.unroll import Options, run
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> run(jaxrnn.gru, params, jax.numpy.ones((7, 3)), None, Options())[1].shape
+      (7, 5)
+    """
+    batch = xs.shape[1:-1]
+    if carry is None:
+        carry = cell.carry(params, batch)
+    else:
+        expected = jax.eval_shape(lambda p: cell.carry(p, batch), params)
+        carry = tree_map(jnp.asarray, carry)
+        why = f"the carry of the cell {cell.name!r} for batch axes {batch}"
+        checks.check_matches("carry", carry, expected, why)
+    if cell.sequence is not None:
+        return cell.sequence(params, xs, carry, options)
+    checks.check_params(cell, params, xs)
+    static = (options.reverse, options.return_carries, options.chunk, options.unroll)
+    return _unroll(
+        cell, *static, params, xs, carry, options.valid, options.reset, options.keys
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _unroll(
+    cell: Cell,
+    reverse: bool,
+    return_carries: bool,
+    chunk: int | None,
+    unroll: int,
+    params: Params,
+    xs: Array,
+    initial: Carry,
+    valid: Array | None,
+    reset: Array | None,
+    keys: Array | None,
+) -> tuple[Carry, Array, Carry]:
+    time = xs.shape[0]
+    keys = None if cell.randomize is None else keys
+
+    def piece(carry: Carry, part: tuple[Any, ...]) -> tuple[Carry, tuple[PyTree, Carry]]:
+        xs, valid, reset, keys = part
+        xs = select(valid, xs, jnp.zeros_like(xs))
+        zx = cell.project(params, xs)
+        if keys is not None:
+            zx = jax.vmap(partial(cell.randomize, params))(zx, keys)  # type: ignore[arg-type]
+        steps = Steps(zx, valid, reset)
+        carries, ys = trajectory(
+            cell, params, initial, carry, steps, reverse=reverse, unroll=unroll
+        )
+        last = tree_map(lambda leaf: leaf[0 if reverse else -1], carries)
+        ys = select(valid, ys, tree_map(jnp.zeros_like, ys))
+        return last, (ys, carries if return_carries else None)
+
+    size = min(chunk, time) if chunk else _chunk(cell, params, xs, unroll)
+    sequence = (xs, valid, reset, keys)
+    whole = time - time % size if size else 0
+    if time == 0:
+        one = tree_map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), sequence)
+        outputs = jax.eval_shape(piece, initial, one)[1]
+        return initial, *tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), outputs)
+    saved = jax.checkpoint_policies.save_only_these_names(TRAJECTORY)
+    body = jax.checkpoint(piece, policy=saved, prevent_cse=False)  # type: ignore[arg-type]
+
+    def main(carry: Carry) -> tuple[Carry, Any]:
+        if whole == size:
+            return piece(carry, tree_map(lambda leaf: leaf[:whole], sequence))
+        chunks = tree_map(lambda leaf: _split(leaf[:whole], size), sequence)
+        carry, outputs = lax.scan(body, carry, chunks, reverse=reverse)
+        return carry, tree_map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), outputs)
+
+    if whole == time:
+        carry, (ys, carries) = main(initial)
+        return carry, ys, carries
+    rest = tree_map(lambda leaf: leaf[whole:], sequence)
+    if reverse:
+        carry, tail = body(initial, rest)
+        carry, head = main(carry)
+    else:
+        carry, head = main(initial)
+        carry, tail = body(carry, rest)
+    ys, carries = tree_map(lambda a, b: jnp.concatenate([a, b]), head, tail)
+    return carry, ys, carries
+
+
+def _split(leaf: Array, size: int) -> Array:
+    return leaf.reshape(-1, size, *leaf.shape[1:])
+
+
+def _chunk(cell: Cell, params: Params, xs: Array, unroll: int) -> int:
+    """Steps per chunk: projected inputs that fit the cache, dividing T where that can be."""
+    time = xs.shape[0]
+    zx = jax.eval_shape(cell.project, params, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype))
+    step = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(zx))
+    most = max(unroll, min(CHUNK_MAX, CHUNK_BYTES // max(step, 1), time))
+    divisors = [n for n in range(max(1, most // 2), most + 1) if time % n == 0]
+    return max(divisors, default=max(1, most))

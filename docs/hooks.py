@@ -1,0 +1,14 @@
+"""What MkDocs runs while it builds: the cells' page lists every module of cells by itself."""
+
+from pathlib import Path
+from typing import Any
+
+CELLS = Path(__file__).parents[1] / "jaxrnn" / "cells"
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Append a reference to each module in `jaxrnn/cells/`, so that a new cell needs no page."""
+    if page.file.src_uri != "api/cells.md":
+        return markdown
+    modules = sorted(path.stem for path in CELLS.glob("[!_]*.py"))
+    return markdown + "".join(f"\n::: jaxrnn.cells.{name}\n" for name in modules)

@@ -1,0 +1,215 @@
+"""What a run measured: columns in memory, CSV, JSON lines and a picture on request."""
+
+import csv
+import json
+import math
+import os
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["History", "log_jsonl", "read_jsonl"]
+
+PathLike = str | os.PathLike[str]
+
+
+class History:
+    """The figures of a run, one row a step.
+
+    Rows may differ in their columns (an evaluation happens every so many steps); what a row lacks
+    reads as NaN. ``fit`` writes step, loss, grad_norm, skipped and seconds, the loss's own
+    metrics, and the evaluation's.
+
+    Example:
+      >>> history = History()
+      >>> history.append({"step": 1, "loss": 4.0})
+      >>> history.append({"step": 2, "loss": 1.0, "eval": 3.0})
+      >>> history["loss"].tolist(), history["eval"].tolist()
+      ([4.0, 1.0], [nan, 3.0])
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, array[float]] = {}
+        self._length = 0
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one step's figures, real scalars by name."""
+        numbers = {name: _number(name, value) for name, value in row.items()}
+        for name in numbers:
+            if name not in self._columns:
+                self._columns[name] = array("d", [math.nan] * self._length)
+        for name, column in self._columns.items():
+            column.append(numbers.get(name, math.nan))
+        self._length += 1
+
+    @property
+    def columns(self) -> list[str]:
+        """The names seen so far, in the order they first came."""
+        return list(self._columns)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        """Rows as mappings without what they lack."""
+        for i in range(self._length):
+            row = {name: column[i] for name, column in self._columns.items()}
+            yield {name: _tidy(value) for name, value in row.items() if not math.isnan(value)}
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        """One column, an entry a row, NaN where a row lacks it."""
+        if name not in self._columns:
+            raise KeyError(f"name: expected one of {self.columns}, got {name!r}")
+        return np.array(self._columns[name], np.float64)
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Every column as a float64 array of one entry a row, NaN where a row lacks it."""
+        return {name: self[name] for name in self.columns}
+
+    def to_csv(self, path: PathLike) -> Path:
+        """Write one line a row under a line of names; what a row lacks is empty."""
+        with _create(path) as file:
+            writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self)
+        return Path(path)
+
+    def to_jsonl(self, path: PathLike) -> Path:
+        """Write one JSON object a row (`read_jsonl` reads them back); not a number is null."""
+        with _create(path) as file:
+            file.writelines(_json_line(row) for row in self)
+        return Path(path)
+
+    def plot(self, path: PathLike, *columns: str, log: bool = True) -> Path:
+        """Draw columns over steps and save the picture; needs matplotlib.
+
+        Args:
+          path: of the picture; its suffix chooses the format.
+          *columns: names to draw; by default the loss and every column of the evaluation.
+          log: logarithmic vertical axis.
+
+        Returns:
+          The path.
+
+        Raises:
+          ImportError: matplotlib is not installed.
+          KeyError: a column that was never written.
+        """
+        try:
+            from matplotlib.figure import Figure  # without pyplot: no window, no global state
+        except ImportError as error:
+            raise ImportError(
+                "plot: expected matplotlib, which is not installed (pip install matplotlib)"
+            ) from error
+        others = {"step", "grad_norm", "skipped", "seconds"}
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.add_subplot()
+        steps = self["step"]
+        for name in columns or [name for name in self.columns if name not in others]:
+            values = self[name]
+            known = np.isfinite(values)
+            few = np.count_nonzero(known) < len(values) / 2
+            axes.plot(
+                steps[known], values[known], marker="o" if few else None, markersize=3, label=name
+            )
+        axes.set_xlabel("step")
+        if log:
+            axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+        return Path(path)
+
+
+def read_jsonl(path: PathLike) -> History:
+    """Read a history from JSON lines.
+
+    Where a step occurs twice, because a run was killed after its last checkpoint and took those
+    steps again, the later line counts. A last line cut short by the kill is left out.
+
+    Args:
+      path: of a file that `History.to_jsonl` or `jaxrnn.training.log_jsonl` wrote.
+
+    Returns:
+      The history, in order of steps.
+
+    Raises:
+      ValueError: a line that is not a JSON object with a step, other than a cut last one.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    rows: dict[float, dict[str, Any]] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            rows[row["step"]] = row
+        except (ValueError, TypeError, KeyError) as error:
+            if number == len(lines):
+                break
+            raise ValueError(
+                f"path: expected a JSON object with a step, got line {number} of {path}: {line!r}"
+            ) from error
+    history = History()
+    for step in sorted(rows):
+        history.append({k: math.nan if v is None else v for k, v in rows[step].items()})
+    return history
+
+
+def log_jsonl(path: PathLike) -> Callable[[Any], None]:
+    """A callback for `fit` that writes each step's figures as it goes, one JSON object a line.
+
+    It appends: a run that resumes goes on with the same file, which `read_jsonl` sorts out.
+
+    Args:
+      path: of the file; its folder is made where it is missing.
+
+    Example:
+      >>> import tempfile, jax.numpy as jnp, optax
+      >>> from jaxrnn import training
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> log = training.log_jsonl(folder.name + "/run.jsonl")
+      >>> result = training.fit(
+      ...     lambda w, x: (w - x) ** 2, jnp.zeros(()), optax.sgd(0.5), [1.0, 2.0], callbacks=[log]
+      ... )
+      >>> training.read_jsonl(folder.name + "/run.jsonl")["loss"].tolist()
+      [1.0, 1.0]
+      >>> folder.cleanup()
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+    def write(report: Any) -> None:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(_json_line(report.row))
+
+    return write
+
+
+def _json_line(row: Mapping[str, Any]) -> str:
+    """One row as a line of strict JSON; what is not finite becomes null."""
+    numbers = {name: _tidy(_number(name, value)) for name, value in row.items()}
+    known = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    return json.dumps(known, allow_nan=False) + "\n"
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name}: expected a real scalar, got {type(value).__name__} of shape {np.shape(value)}"
+        ) from error
+
+
+def _tidy(value: float) -> float:
+    """Counts are written as counts: 3 for 3.0."""
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+def _create(path: PathLike) -> IO[str]:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "w", encoding="utf-8", newline="")

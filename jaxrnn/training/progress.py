@@ -1,0 +1,115 @@
+"""The live line of a run: steps, loss, gradient norm, speed, time left."""
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Column
+
+__all__ = ["Clock", "progress_line"]
+
+
+class Clock:
+    """Time spent in steps alone: compilation, evaluations and checkpoints are left out.
+
+    Attributes:
+      steps: finished steps.
+      compiling: seconds spent tracing and compiling.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.compiling = 0.0
+        self._start = time.perf_counter()
+        self._paused = 0.0
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave what happens inside out of the rate."""
+        since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._paused += time.perf_counter() - since
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start, without compilation, with evaluations and all the rest."""
+        return time.perf_counter() - self._start - self.compiling
+
+    @property
+    def rate(self) -> float:
+        """Steps a second."""
+        return self.steps / max(self.seconds - self._paused, 1e-9)
+
+    def left(self, steps: int) -> float:
+        """Seconds that so many more steps will take at the pace so far."""
+        return steps * self.seconds / self.steps if self.steps else math.inf
+
+
+class Show(Protocol):
+    """Shows one step: its number, figures and the clock."""
+
+    def __call__(self, step: int, row: Mapping[str, float], clock: Clock) -> None: ...
+
+
+@contextlib.contextmanager
+def progress_line(
+    total: int | None, *, show: bool | None = None, console: Console | None = None
+) -> Iterator[Show]:
+    """A live line on standard error, where that is a terminal.
+
+    Args:
+      total: the number of steps, where known.
+      show: True or False to overrule the terminal.
+      console: where to write.
+
+    Yields:
+      A function that shows one step.
+    """
+    console = console or Console(stderr=True)
+    if show is None:
+        show = console.is_terminal or console.is_jupyter
+    if not show:
+        yield lambda step, row, clock: None
+        return
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.completed}" + (f"/{total}" if total is not None else "")),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True)),
+        console=console,
+        refresh_per_second=4,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    task: Any = bar.add_task("", total=total, text="compiling")
+    latest: dict[str, str] = {}
+
+    def update(step: int, row: Mapping[str, float], clock: Clock) -> None:
+        hidden = {"step", "seconds", "skipped"}
+        latest.update({k: f"{k} {v:.3g}" for k, v in row.items() if k not in hidden})
+        words = [f"{clock.rate:.3g} steps/s"]
+        if total is not None:
+            words.append(f"{duration(clock.left(total - step))} left")
+        words += latest.values()
+        bar.update(task, completed=step, text="  ".join(words))
+
+    with bar:
+        yield update
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: 1:02:03, 4:05, 6 s."""
+    if not math.isfinite(seconds):
+        return "?"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"

@@ -1,0 +1,53 @@
+"""Being asked to stop: SIGTERM and Ctrl-C."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+__all__ = ["Interrupted", "stop_signals"]
+
+
+class Interrupted(SystemExit):
+    """A run was asked to stop, has finished its step and saved a checkpoint.
+
+    Left uncaught it ends the process with exit code 75 (``EX_TEMPFAIL``: try again later), which
+    no crash has.
+
+    Attributes:
+      signal: SIGTERM or SIGINT.
+      step: the number of steps taken, all in the checkpoint.
+      result: as `fit` would have returned it.
+    """
+
+    def __init__(self, received: int, step: int, result: Any):
+        super().__init__(75)
+        self.signal, self.step, self.result = signal.Signals(received), step, result
+
+
+@contextlib.contextmanager
+def stop_signals(enabled: bool = True) -> Iterator[list[int]]:
+    """Note SIGTERM and SIGINT instead of dying of them.
+
+    Only the main thread can: elsewhere signals do what they did before. A second signal is noted
+    like the first and changes nothing, for terminals and ``make`` like to send two.
+
+    Yields:
+      The signals so far.
+    """
+    received: list[int] = []
+    if not enabled or threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -12,21 +12,47 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from jaxrnn import cells, initializers
+from jaxrnn import cells, graph, grid, initializers
+from jaxrnn.beam import Beams, beam_search
+from jaxrnn.bptt import Window, truncated, truncated_init, truncated_loss
 from jaxrnn.cells import (
     CELLS,
     ElmanParams,
     GRUParams,
+    LearnedCarryParams,
     LSTMCarry,
+    LSTMGateCarry,
     LSTMParams,
+    LSTMVariantParams,
+    PrototypeParams,
     elman,
     gru,
     gru_reset_before,
+    irnn,
+    learned_carry,
     lstm,
+    lstm_1997,
+    lstm_cifg,
+    lstm_fgr,
+    lstm_nfg,
+    lstm_niaf,
+    lstm_nig,
+    lstm_noaf,
+    lstm_nog,
+    lstm_np,
+    lstm_peephole,
+    lstm_peephole_full,
+    lstm_projected,
+    lstm_prototype,
+    lstm_prototype_normalized,
+    lstm_pseudo,
     lstm_reference,
     make_elman,
     make_gru,
+    make_lstm,
+    make_prototype,
 )
+from jaxrnn.decoding import Generated, decode, generate, last
 from jaxrnn.functional import (
     elman_carry,
     elman_init,
@@ -41,32 +67,52 @@ from jaxrnn.functional import (
     lstm_scan,
     lstm_step,
 )
+from jaxrnn.gradient import Gradient
+from jaxrnn.influence import snap1, uoro
 from jaxrnn.layers import Directions, bidirectional, rnn, stack
+from jaxrnn.realtime import RTRLState, rtrl, rtrl_init, rtrl_step
+from jaxrnn.sampling import greedy, sampler
 from jaxrnn.typing import Cell, Layer
 from jaxrnn.unroll import scan
 
 if TYPE_CHECKING:
-    from jaxrnn import data, linen, nnx, training
+    from jaxrnn import analysis, data, linen, nnx, training
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CELLS",
+    "Beams",
     "Cell",
     "Directions",
     "ElmanParams",
     "GRUParams",
+    "Generated",
+    "Gradient",
     "LSTMCarry",
+    "LSTMGateCarry",
     "LSTMParams",
+    "LSTMVariantParams",
     "Layer",
+    "LearnedCarryParams",
+    "PrototypeParams",
+    "RTRLState",
+    "Window",
+    "analysis",
+    "beam_search",
     "bidirectional",
     "cells",
     "data",
+    "decode",
     "elman",
     "elman_carry",
     "elman_init",
     "elman_scan",
     "elman_step",
+    "generate",
+    "graph",
+    "greedy",
+    "grid",
     "gru",
     "gru_carry",
     "gru_init",
@@ -74,23 +120,53 @@ __all__ = [
     "gru_scan",
     "gru_step",
     "initializers",
+    "irnn",
+    "last",
+    "learned_carry",
     "linen",
     "lstm",
+    "lstm_1997",
     "lstm_carry",
+    "lstm_cifg",
+    "lstm_fgr",
     "lstm_init",
+    "lstm_nfg",
+    "lstm_niaf",
+    "lstm_nig",
+    "lstm_noaf",
+    "lstm_nog",
+    "lstm_np",
+    "lstm_peephole",
+    "lstm_peephole_full",
+    "lstm_projected",
+    "lstm_prototype",
+    "lstm_prototype_normalized",
+    "lstm_pseudo",
     "lstm_reference",
     "lstm_scan",
     "lstm_step",
     "make_elman",
     "make_gru",
+    "make_lstm",
+    "make_prototype",
     "nnx",
     "rnn",
+    "rtrl",
+    "rtrl_init",
+    "rtrl_step",
+    "sampler",
     "scan",
+    "snap1",
     "stack",
     "training",
+    "truncated",
+    "truncated_init",
+    "truncated_loss",
+    "uoro",
 ]
 
-_LAZY = {"data", "linen", "nnx", "training"}  # they bring flax, optax, … when first used
+# They bring flax, optax, … when first used.
+_LAZY = {"analysis", "data", "interop", "linen", "nnx", "training"}
 
 
 def __getattr__(name: str) -> Any:

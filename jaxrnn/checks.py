@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from jaxrnn.typing import Array, Cell, DType, PyTree
+from jaxrnn.typing import Array, Cell, DType, Layer, PyTree
 
 __all__ = [
     "check_choice",
@@ -23,6 +24,7 @@ __all__ = [
     "check_matches",
     "check_params",
     "check_positive",
+    "expected_params",
 ]
 
 
@@ -102,7 +104,9 @@ def check_flags(argument: str, flags: Any, shape: tuple[int, ...]) -> Array:
     return flags
 
 
-def check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> Array:
+def check_lengths(
+    lengths: Any, time: int, batch: tuple[int, ...], *, argument: str = "lengths"
+) -> Array:
     """The lengths as an array, or an error unless they are integers ``(*batch,)`` in 0..T.
 
     The range can be checked only where the values are known; traced lengths are clipped.
@@ -111,6 +115,7 @@ def check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> Array:
       lengths: what came.
       time: T.
       batch: the batch axes.
+      argument: the argument's name.
 
     Example:
       >>> import numpy as np
@@ -118,15 +123,15 @@ def check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> Array:
       >>> check_lengths(np.array([3, 0]), 5, (2,)).tolist()
       [3, 0]
     """
-    concrete = not isinstance(lengths, jax.core.Tracer)
+    concrete = not isinstance(lengths, Tracer)
     lengths = np.asarray(lengths) if concrete else lengths
     if not jnp.issubdtype(lengths.dtype, jnp.integer) and lengths.size:
-        raise TypeError(f"lengths: expected integers, got dtype {lengths.dtype}")
+        raise TypeError(f"{argument}: expected integers, got dtype {lengths.dtype}")
     if lengths.shape != batch:
-        raise ValueError(f"lengths: expected shape {batch} (*batch,), got {lengths.shape}")
+        raise ValueError(f"{argument}: expected shape {batch} (*batch,), got {lengths.shape}")
     if concrete and lengths.size and (lengths.min() < 0 or lengths.max() > time):
         raise ValueError(
-            f"lengths: expected values in 0..{time} (T), got a minimum of {lengths.min()} "
+            f"{argument}: expected values in 0..{time} (T), got a minimum of {lengths.min()} "
             f"and a maximum of {lengths.max()}"
         )
     return jnp.clip(jnp.asarray(lengths, jnp.int32), 0, time)
@@ -181,7 +186,24 @@ def check_matches(argument: str, got: PyTree, expected: PyTree, why: str = "") -
 
 
 @lru_cache(maxsize=512)
-def _expected(cell: Cell, input_size: int, hidden_size: int, dtype: DType) -> PyTree:
+def expected_params(
+    cell: Cell | Layer, input_size: int, hidden_size: int | tuple[int, ...], dtype: DType
+) -> PyTree:
+    """The shapes and dtypes of what the cell's ``init`` gives.
+
+    Args:
+      cell: a `Cell` or a `Layer`.
+      input_size: D.
+      hidden_size: H, as the cell's ``init`` takes it.
+      dtype: a `numpy.dtype`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> from jaxrnn.checks import expected_params
+      >>> expected_params(jaxrnn.lstm, 3, 5, jnp.dtype("float32")).bias.shape
+      (20,)
+    """
     key = jax.eval_shape(lambda: jax.random.key(0))
     init = lambda key: cell.init(key, input_size, hidden_size, dtype=dtype)  # noqa: E731
     return jax.eval_shape(init, key)
@@ -210,11 +232,11 @@ def check_params(cell: Cell, params: PyTree, xs: Array) -> None:
     try:
         hidden_size = cell.hidden_size(params)
     except (AttributeError, IndexError, TypeError) as error:
-        wanted = type(_expected(cell, 1, 1, jnp.dtype("float32"))).__name__
+        wanted = type(expected_params(cell, 1, 1, jnp.dtype("float32"))).__name__
         raise TypeError(
             f"params: expected {wanted} of the cell {cell.name!r}, got {type(params).__name__}"
         ) from error
-    expected = _expected(cell, xs.shape[-1], hidden_size, xs.dtype)
+    expected = expected_params(cell, xs.shape[-1], hidden_size, xs.dtype)
     why = (
         f"the cell {cell.name!r} with D = {xs.shape[-1]} and dtype {xs.dtype} from xs "
         f"{xs.shape}, H = {hidden_size} from params"

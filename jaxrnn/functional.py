@@ -1,5 +1,6 @@
-"""The classics by function: ``lstm_init``, ``lstm_carry``, ``lstm_step``, ``lstm_scan``, and so
-on for `gru` and `elman`. Each is the record's field, or `jaxrnn.scan`, with the cell fixed.
+"""The classics by function: `jaxrnn.scan` and the records' fields with the cell fixed.
+
+``lstm_init``, ``lstm_carry``, ``lstm_step``, ``lstm_scan``, and so on for `gru` and `elman`.
 
 >>> import jax, jaxrnn
 >>> params = jaxrnn.lstm_init(jax.random.key(0), 3, 5)

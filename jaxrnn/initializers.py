@@ -3,25 +3,34 @@ r"""Initialisers for kernels and biases, and how a block of gates uses them.
 An initialiser is ``init(key, shape, dtype) -> array`` as in `jax.nn.initializers`, so any
 of those can be given as well. It is called once *per gate block*, with kernels ``(in, H)``
 and biases ``(H,)``, and the blocks are concatenated: an orthogonal recurrent kernel is
-orthogonal for each gate, and a fan is the fan of one gate.
+orthogonal for each gate, and a fan is the fan of one gate. Where an argument is handed to
+`blocks`, a sequence of one initialiser per gate will do as well, and so will a `Joint` for
+blocks that depend on each other.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn.typing import Array, DType
 
 __all__ = [
     "Initializer",
+    "Joint",
     "blocks",
+    "chrono",
     "constant",
+    "gain",
     "glorot",
     "identity",
     "orthogonal",
+    "scaled",
     "torch_uniform",
     "zeros",
 ]
@@ -56,7 +65,7 @@ def orthogonal(key: Array, shape: tuple[int, ...], dtype: DType = jnp.float32) -
       >>> bool(jnp.allclose(q.T @ q, jnp.eye(4), atol=1e-6))
       True
     """
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = np.promote_types(jnp.dtype(dtype), np.float32)
     return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
 
 
@@ -112,8 +121,117 @@ def constant(value: float) -> Initializer:
     return jax.nn.initializers.constant(value)
 
 
+_GAINS = {"identity": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
+
+
+def gain(activation: str) -> float:
+    r"""The factor by which a kernel makes up for what its activation does to the variance.
+
+    1 for the identity and the logistic, 5/3 for tanh, √2 for relu: the values of
+    ``torch.nn.init.calculate_gain``.
+
+    Args:
+      activation: ``"identity"``, ``"sigmoid"``, ``"tanh"`` or ``"relu"``.
+
+    Raises:
+      ValueError: for another name.
+
+    Source: He et al. (2015), Delving deep into rectifiers, arXiv:1502.01852, for √2.
+
+    Example:
+      >>> from jaxrnn.initializers import gain
+      >>> round(gain("relu"), 4)
+      1.4142
+    """
+    if activation not in _GAINS:
+        raise ValueError(f"activation: expected one of {sorted(_GAINS)}, got {activation!r}")
+    return _GAINS[activation]
+
+
+def scaled(init: Initializer, factor: float) -> Initializer:
+    """An initialiser that multiplies what another one draws.
+
+    Args:
+      init: the other.
+      factor: by what, such as `gain`.
+
+    Example:
+      >>> from jaxrnn.initializers import gain, identity, scaled
+      >>> scaled(identity, 0.5)(None, (2, 2)).tolist()
+      [[0.5, 0.0], [0.0, 0.5]]
+    """
+
+    def init_scaled(key: Array, shape: tuple[int, ...], dtype: DType = jnp.float32) -> Array:
+        return init(key, shape, dtype) * factor
+
+    return init_scaled
+
+
+class Joint(NamedTuple):
+    """An initialiser of all gates at once, for blocks that depend on each other.
+
+    Attributes:
+      draw: ``draw(key, shape, gates, dtype) -> array``: shape is that of one gate's block, the
+        array ``(*shape[:-1], gates * shape[-1])``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.initializers import Joint, blocks
+      >>> ramp = Joint(lambda key, shape, gates, dtype: jnp.arange(gates * shape[-1], dtype=dtype))
+      >>> blocks(ramp, None, (2,), 3).tolist()
+      [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    """
+
+    draw: Callable[[Array, tuple[int, ...], int, DType], Array]
+
+
+def chrono(t_max: float, *, gates: str = "ifgo") -> Joint:
+    r"""Biases for memories that last up to t_max steps.
+
+    .. math:: b_f = \log u,\quad b_i = -b_f,\quad u \sim U[1,\, t_{max} - 1]
+
+    A forget gate with this bias keeps a value for about u steps. Give it as ``bias_init``,
+    with ``forget_bias=0.0``, which would come on top.
+
+    Args:
+      t_max: the longest dependency expected, in steps, at least 2.
+      gates: the role of each block of the cell: f for one that keeps the old state, i for one
+        that writes the new; the biases of others are zero. ``"igo"`` fits coupled gates.
+
+    Returns:
+      A `Joint` initialiser of biases.
+
+    Raises:
+      ValueError: for a `t_max` below 2; when drawn, if the cell has not one block per letter.
+
+    Source: Tallec and Ollivier (2018), Can recurrent neural networks warp time?,
+    arXiv:1804.11188.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> from jaxrnn.initializers import chrono
+      >>> key = jax.random.key(0)
+      >>> params = jaxrnn.lstm.init(key, 3, 5, bias_init=chrono(100), forget_bias=0.0)
+      >>> i, f, g, o = params.bias.reshape(4, 5)
+      >>> bool((f >= 0).all()), bool((i == -f).all())
+      (True, True)
+    """
+    if not t_max >= 2:
+        raise ValueError(f"t_max: expected at least 2 steps, got {t_max}")
+    letters = gates
+
+    def draw(key: Array, shape: tuple[int, ...], gates: int, dtype: DType) -> Array:
+        if len(letters) != gates:
+            raise ValueError(f"gates: expected one letter per block ({gates}), got {letters!r}")
+        keep = jnp.log(jax.random.uniform(key, shape, dtype, 1.0, t_max - 1.0))
+        roles = {"f": keep, "i": -keep}
+        return jnp.concatenate([roles.get(name, jnp.zeros_like(keep)) for name in letters], -1)
+
+    return Joint(draw)
+
+
 def blocks(
-    init: Initializer | Sequence[Initializer],
+    init: Initializer | Sequence[Initializer] | Joint,
     key: Array,
     shape: tuple[int, ...],
     gates: int,
@@ -122,7 +240,7 @@ def blocks(
     """One block per gate, each drawn with its own key, joined along the last axis.
 
     Args:
-      init: one initialiser for all gates, or a sequence of one per gate.
+      init: one initialiser for all gates, a sequence of one per gate, or a `Joint`.
       key: a PRNG key, split between the gates.
       shape: the shape of one gate's block, ``(in, H)`` or ``(H,)``.
       gates: how many gates.
@@ -140,6 +258,8 @@ def blocks(
       >>> blocks(orthogonal, jax.random.key(0), (5, 5), 4).shape
       (5, 20)
     """
+    if isinstance(init, Joint):
+        return init.draw(key, shape, gates, dtype)
     inits = [init] * gates if callable(init) else list(init)
     if len(inits) != gates:
         raise ValueError(f"init: expected one initializer per gate ({gates}), got {len(inits)}")

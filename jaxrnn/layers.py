@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -86,12 +86,12 @@ def _mask(rate: float, shape: tuple[int, ...], dtype: DType, key: Array) -> Arra
     return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)
 
 
-def _fold(keys: Array | None, number: int) -> Array | None:
+def _fold(keys: Array | None, number: int) -> Any:
     return None if keys is None else jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
-@lru_cache(maxsize=None)
-def stack(*cells: Cell | Layer, dropout: float = 0.0) -> Any:
+@cache
+def stack(*cells: Any, dropout: float = 0.0) -> Any:
     r"""Cells on top of each other: the output of each is the input of the next.
 
     .. math:: h^{(k)}_t = \mathrm{cell}_k(m^{(k-1)}_t \odot h^{(k-1)}_t,\; h^{(k)}_{t-1})
@@ -130,6 +130,7 @@ def stack(*cells: Cell | Layer, dropout: float = 0.0) -> Any:
     _check_cells(cells)
     rate = _check_rate(dropout)
     count = len(cells)
+    stochastic = (rate > 0 and count > 1) or any(cell.stochastic for cell in cells)
     name = f"stack({', '.join(cell.name for cell in cells)})"
 
     def init(
@@ -144,8 +145,8 @@ def stack(*cells: Cell | Layer, dropout: float = 0.0) -> Any:
         if len(sizes) != count:
             raise ValueError(f"hidden_size: expected one or {count} sizes, got {len(sizes)}")
         params = []
-        for cell, key, size in zip(cells, jax.random.split(key, count), sizes, strict=True):
-            params.append(cell.init(key, input_size, size, dtype=dtype, **options))
+        for cell, k, size in zip(cells, jax.random.split(key, count), sizes, strict=True):
+            params.append(cell.init(k, input_size, size, dtype=dtype, **options))
             input_size = _output_size(cell, params[-1], input_size, dtype)
         return tuple(params)
 
@@ -169,7 +170,7 @@ def stack(*cells: Cell | Layer, dropout: float = 0.0) -> Any:
         return tuple(last), ys, tuple(every) if options.return_carries else None
 
     if any(isinstance(cell, Layer) for cell in cells):
-        return Layer(name, init, carry, sequence)
+        return Layer(name, init, carry, sequence, stochastic, parts=cells)
 
     def project(params: tuple[Params, ...], x: Array) -> StackProjection:
         return StackProjection(cells[0].project(params[0], x), None)
@@ -201,11 +202,12 @@ def stack(*cells: Cell | Layer, dropout: float = 0.0) -> Any:
         new, ys = _climb(cells, params, carry, zx, zh)
         return new, ys[-1]
 
-    return Cell(name, init, carry, project, recurrent, update, None, randomize, sequence)
+    noise = randomize if stochastic else None
+    return Cell(name, init, carry, project, recurrent, update, None, noise, sequence, parts=cells)
 
 
 def _climb(
-    cells: tuple[Cell, ...],
+    cells: tuple[Any, ...],
     params: tuple[Params, ...],
     carry: tuple[Carry, ...],
     zx: StackProjection,
@@ -233,7 +235,7 @@ _MERGES: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def bidirectional(
     cell: Cell | Layer,
     backward: Cell | Layer | None = None,
@@ -301,7 +303,10 @@ def bidirectional(
         every = Directions(all_f, all_b) if options.return_carries else None
         return Directions(last_f, last_b), join(ys_f, ys_b), every
 
-    return Layer(name, init, carry, sequence)
+    stochastic = cell.stochastic or backward.stochastic
+    options = () if merge == "concat" else (("merge", merge),)
+    parts = Directions(cell, backward)
+    return Layer(name, init, carry, sequence, stochastic, parts, options)
 
 
 def rnn(

@@ -112,8 +112,8 @@ class _Facts(NamedTuple):
 
 
 def _first(tree: PyTree) -> PyTree:
-    """The avals of one time step."""
-    return tree_map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tree)
+    """The types of one time step: under `shard_map` they say more than shape and dtype."""
+    return jax.eval_shape(lambda tree: tree_map(lambda leaf: leaf[0], tree), tree)
 
 
 def _facts(cell: Cell, params: Params, carry: Carry, zx: PyTree) -> _Facts:
@@ -194,7 +194,7 @@ def trajectory(
         if steps.reset is not None:
             before = select(steps.reset, _broadcast(initial, before), before)
         system = _linearize(cell, facts, params, before, steps, tangents[0], tangents[3].zx)
-        v_initial, v_first = (_instantiate(t) for t in tangents[1:3])
+        v_initial, v_first = _instantiate(tangents[1], initial), _instantiate(tangents[2], first)
 
         def body(held: Carry, inputs: tuple[Any, Steps]) -> tuple[Carry, PyTree]:
             coefficients, step = inputs
@@ -235,12 +235,12 @@ def _linearize(
     perturbed = not all(isinstance(t, SymbolicZero) for t in jax.tree.leaves(dparams))
     dzh = direct = None
     if perturbed:
-        dparams = _instantiate(dparams)
+        dparams = _instantiate(dparams, params)
         _, dzh = jax.jvp(lambda p: cell.recurrent(p, before), (params,), (dparams,))
     if perturbed and facts.uses_params:
         at = lambda p: update(p, before, steps.zx, zh)  # noqa: E731
         _, direct = jax.jvp(at, (params,), (dparams,))
-    dzx = _instantiate(dzx)
+    dzx = _instantiate(dzx, steps.zx)
 
     residuals, local = _linearize_each(partial(update, params), before, steps.zx, zh)
     _, through = jax.linearize(partial(cell.recurrent, params), _zeros(_first(before)))
@@ -319,14 +319,14 @@ def _added(local: Callable[..., PyTree], residual: PyTree, *point: PyTree) -> li
     return [a is b for a, b in zip(outvars[:half], outvars[half:], strict=True)]
 
 
-def _zeros(avals: PyTree) -> PyTree:
-    return tree_map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), avals)
+def _zeros(like: PyTree) -> PyTree:
+    return tree_map(jnp.zeros_like, like)
 
 
-def _instantiate(tangents: PyTree) -> PyTree:
+def _instantiate(tangents: PyTree, primals: PyTree) -> PyTree:
     is_zero = lambda t: isinstance(t, SymbolicZero)  # noqa: E731
-    one = lambda t: jnp.zeros(t.shape, t.dtype) if is_zero(t) else t  # noqa: E731
-    return tree_map(one, tangents, is_leaf=is_zero)
+    one = lambda t, x: jnp.zeros_like(x) if is_zero(t) else t  # noqa: E731
+    return tree_map(one, tangents, primals, is_leaf=is_zero)
 
 
 def _shift(carries: Carry, first: Carry, reverse: bool) -> Carry:

@@ -52,6 +52,11 @@ class Cell(NamedTuple):
       randomize: ``randomize(params, zx, key) -> zx``, the step's random variables bound to
         ``zx``, for cells that are stochastic when a key is given; else None.
       sequence: a way of its own to run a whole sequence (see `jaxrnn.stack`), else None.
+      parts: the cells it is composed of, in the shape of its params (see `jaxrnn.stack`).
+      options: the arguments of its constructor that change its function, ``(name, value)``
+        pairs without those that have their default; so that weights can be converted.
+      gates: ``gates(params, carry, zx, zh) -> gates``, a NamedTuple of the activations that
+        `update` goes by, to look at (see `jaxrnn.analysis.gate_traces`); None without gates.
 
     Example:
       >>> import jax, jaxrnn
@@ -82,6 +87,14 @@ class Cell(NamedTuple):
     hidden_size: Callable[[Params], int] | None = _hidden_size
     randomize: Callable[[Params, PyTree, Array], PyTree] | None = None
     sequence: Callable[..., Any] | None = None
+    parts: tuple[Any, ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
+    gates: Callable[[Params, Carry, PyTree, PyTree], PyTree] | None = None
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a key changes what the cell does."""
+        return self.randomize is not None
 
     def step(
         self,
@@ -127,6 +140,10 @@ class Layer(NamedTuple):
       init: ``init(key, input_size, hidden_size, *, dtype, ...) -> params``.
       carry: ``carry(params, batch_shape=()) -> carry``.
       sequence: ``sequence(params, xs, carry, options) -> (carry, ys, carries)``.
+      stochastic: whether a key changes what the layer does.
+      parts: the cells it is composed of, in the shape of its params: a tuple for each layer
+        of a stack, `jaxrnn.Directions` for both directions.
+      options: as in `Cell`.
 
     Example:
       >>> import jax, jaxrnn
@@ -141,3 +158,6 @@ class Layer(NamedTuple):
     init: Callable[..., Params]
     carry: Callable[..., Carry]
     sequence: Callable[..., Any]
+    stochastic: bool = False
+    parts: tuple[Any, ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()

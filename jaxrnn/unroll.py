@@ -16,7 +16,7 @@ from jaxrnn.typing import Array, Carry, Cell, Layer, Params, PyTree
 __all__ = ["Options", "scan"]
 
 CHUNK_BYTES = 2 << 20  # projected inputs of a chunk stay in a core's second-level cache
-CHUNK_MAX = 128
+CHUNK_MAX = 64  # a batch that `vmap` adds is not seen, so its chunks must be modest anyway
 
 tree_map = jax.tree.map
 
@@ -131,7 +131,7 @@ def scan(
     valid = None
     if lengths is not None:
         lengths = checks.check_lengths(lengths, time, batch)
-        steps = jnp.arange(time).reshape((time,) + (1,) * len(batch))
+        steps = jnp.arange(time, dtype=jnp.int32).reshape((time,) + (1,) * len(batch))
         valid = steps < lengths
     if mask is not None:
         mask = checks.check_flags("mask", mask, (time, *batch))
@@ -142,7 +142,8 @@ def scan(
         checks.check_params(cell, params, xs)
     keys = None
     if key is not None:
-        keys = jax.vmap(partial(jax.random.fold_in, key))(start + jnp.arange(time))
+        times = jnp.asarray(start, jnp.int32) + jnp.arange(time, dtype=jnp.int32)
+        keys = jax.vmap(partial(jax.random.fold_in, key))(times)
     options = Options(valid, reset, keys, bool(reverse), bool(return_carries), chunk, unroll)
     carry, ys, carries = run(cell, params, xs, carry, options)
     return (carry, ys, carries) if return_carries else (carry, ys)
@@ -186,9 +187,7 @@ def run(
         return cell.sequence(params, xs, carry, options)
     checks.check_params(cell, params, xs)
     static = (options.reverse, options.return_carries, options.chunk, options.unroll)
-    return _unroll(
-        cell, *static, params, xs, carry, options.valid, options.reset, options.keys
-    )
+    return _unroll(cell, *static, params, xs, carry, options.valid, options.reset, options.keys)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
@@ -226,11 +225,17 @@ def _unroll(
     sequence = (xs, valid, reset, keys)
     whole = time - time % size if size else 0
     if time == 0:
-        one = tree_map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), sequence)
+        one = tree_map(
+            lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), sequence
+        )
         outputs = jax.eval_shape(piece, initial, one)[1]
         return initial, *tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), outputs)
+    one = tree_map(lambda leaf: leaf[0], (xs, valid))
+    initial = tree_map(
+        _settle, initial, jax.eval_shape(partial(_step, cell), params, initial, *one)
+    )
     saved = jax.checkpoint_policies.save_only_these_names(TRAJECTORY)
-    body = jax.checkpoint(piece, policy=saved, prevent_cse=False)  # type: ignore[arg-type]
+    body = jax.checkpoint(piece, policy=saved, prevent_cse=False)
 
     def main(carry: Carry) -> tuple[Carry, Any]:
         if whole == size:
@@ -253,8 +258,22 @@ def _unroll(
     return carry, ys, carries
 
 
+def _step(cell: Cell, params: Params, carry: Carry, x: Array, valid: Array | None) -> Carry:
+    return select(valid, cell.step(params, carry, x)[0], carry)
+
+
+def _settle(leaf: Array, after: Any) -> Array:
+    """The leaf of an initial carry, of the type that the first step gives it.
+
+    Between devices a type also says how the array is spread: zeros are on all of them, but
+    what is computed from a sharded batch is not, and a loop must not change types.
+    """
+    after = jnp.zeros_like(after)
+    return leaf if jax.typeof(leaf) == jax.typeof(after) else leaf + after
+
+
 def _split(leaf: Array, size: int) -> Array:
-    return leaf.reshape(-1, size, *leaf.shape[1:])
+    return leaf.reshape(leaf.shape[0] // size, size, *leaf.shape[1:])
 
 
 def _chunk(cell: Cell, params: Params, xs: Array, unroll: int) -> int:

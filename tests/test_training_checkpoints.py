@@ -468,7 +468,7 @@ class TestFullDisk:
 
 class TestSignals:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_finish_the_step_save_and_say_so(self, tmp_path, number):
+    def test_finish_the_step_save_and_say_so(self, tmp_path, number, caplog):
         whole = run(12)
         before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
 
@@ -481,6 +481,7 @@ class TestSignals:
             run(12, checkpoints=Checkpoints(tmp_path), callbacks=[twice])
         assert (info.value.code, info.value.signal) == (75, number)
         assert info.value.step == int(info.value.result.state.step) == 6  # 6 was under way
+        assert caplog.messages == [f"{number.name}: stopped after step 6, saved in {tmp_path}"]
         assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
         rest = run(12, checkpoints=Checkpoints(tmp_path), resume=True)
         assert rest.history["step"].tolist() == list(range(7, 13))

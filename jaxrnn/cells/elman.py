@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import linear
 from jaxrnn.typing import Array, Cell, DType
 
-__all__ = ["ElmanParams", "elman", "make_elman"]
+__all__ = ["ElmanParams", "elman", "irnn", "make_elman"]
 
 
 class ElmanParams(NamedTuple):
@@ -36,7 +36,7 @@ class ElmanParams(NamedTuple):
     bias: Array
 
 
-@lru_cache(maxsize=None)
+@cache
 def make_elman(
     *,
     activation: str | Callable[[Array], Array] = "tanh",
@@ -101,7 +101,17 @@ def make_elman(
         h = phi(zx + zh).astype(h.dtype)
         return h, h
 
-    return Cell("elman", init, carry, project, recurrent, update)
+    options = () if phi is jnp.tanh else (("activation", activation),)
+    return Cell("elman", init, carry, project, recurrent, update, options=options)
 
 
 elman = make_elman()
+
+irnn = make_elman(activation="relu", recurrent_init=initializers.identity)
+r"""The Elman network of rectified linear units that starts as a perfect memory, R = I.
+
+.. math:: h_t = \max(0,\, W x_t + R h_{t-1} + b)
+
+Source: Le, Jaitly and Hinton (2015), A simple way to initialize recurrent networks of
+rectified linear units, arXiv:1504.00941.
+"""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Literal, NamedTuple
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cells.blocks import gates, linear
+from jaxrnn.cells.blocks import gates, linear, together
 from jaxrnn.checks import check_choice
 from jaxrnn.typing import Array, Cell, DType
 
-__all__ = ["GRUParams", "GRUProjection", "gru", "gru_reset_before", "make_gru"]
+__all__ = ["GRUGates", "GRUParams", "GRUProjection", "gru", "gru_reset_before", "make_gru"]
 
 
 class GRUParams(NamedTuple):
@@ -56,7 +56,27 @@ class GRUProjection(NamedTuple):
     n: Array
 
 
-@lru_cache(maxsize=None)
+class GRUGates(NamedTuple):
+    """Activations of a GRU, ``(*batch, H)`` each.
+
+    Attributes:
+      r: reset gate.
+      z: update gate.
+      n: candidate.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> jaxrnn.analysis.gate_traces(jaxrnn.gru, params, jax.numpy.ones((7, 3))).z.shape
+      (7, 5)
+    """
+
+    r: Array
+    z: Array
+    n: Array
+
+
+@cache
 def make_gru(
     *,
     reset: Literal["after", "before"] = "after",
@@ -112,11 +132,12 @@ def make_gru(
     ) -> GRUParams:
         k1, k2, k3, k4 = jax.random.split(key, 4)
         bias = initializers.blocks(bias_init, k3, (hidden_size,), 3, dtype)
+        recurrent_bias = initializers.blocks(bias_init, k4, (hidden_size,), 3, dtype)
         return GRUParams(
             initializers.blocks(kernel_init, k1, (input_size, hidden_size), 3, dtype),
             initializers.blocks(recurrent_init, k2, (hidden_size, hidden_size), 3, dtype),
             bias.at[:hidden_size].add(reset_bias),
-            bias_init(k4, (hidden_size,), dtype) if reset == "after" else None,
+            recurrent_bias[2 * hidden_size :] if reset == "after" else None,
         )
 
     def carry(params: GRUParams, batch_shape: tuple[int, ...] = ()) -> Array:
@@ -136,30 +157,39 @@ def make_gru(
     def recurrent_before(params: GRUParams, h: Array) -> Array:
         return linear(h, params.recurrent_kernel[:, : 2 * h.shape[-1]])
 
-    def mix(h: Array, z: Array, n: Array) -> tuple[Array, Array]:
-        new = z * h + (1 - z) * n if update == "keep" else (1 - z) * h + z * n
+    def gates_after(params: GRUParams, h: Array, zx: GRUProjection, zh: GRUProjection) -> GRUGates:
+        r, z, zx_n, zh_n = together(*gates(zx.rz + zh.rz, "ss"), zx.n, zh.n)
+        return GRUGates(r, z, jnp.tanh(zx_n + r * zh_n))
+
+    def gates_before(params: GRUParams, h: Array, zx: GRUProjection, zh: Array) -> GRUGates:
+        r, z = gates(zx.rz + zh, "ss")
+        reset_h = (r * h.astype(r.dtype)).astype(h.dtype)
+        kernel = params.recurrent_kernel[:, 2 * h.shape[-1] :]
+        return GRUGates(r, z, jnp.tanh(zx.n + linear(reset_h, kernel)))
+
+    gated = gates_after if reset == "after" else gates_before
+
+    def advance(params: GRUParams, h: Array, zx: GRUProjection, zh: Any) -> tuple[Array, Array]:
+        _, z, n = gated(params, h, zx, zh)
+        old = h.astype(n.dtype)
+        new = z * old + (1 - z) * n if update == "keep" else (1 - z) * old + z * n
         return (new := new.astype(h.dtype)), new
 
-    def update_after(
-        params: GRUParams, h: Array, zx: GRUProjection, zh: GRUProjection
-    ) -> tuple[Array, Array]:
-        r, z = gates(zx.rz + zh.rz, "ss")
-        n = jnp.tanh(zx.n + r * zh.n)
-        return mix(h, z, n)
-
-    def update_before(
-        params: GRUParams, h: Array, zx: GRUProjection, zh: Array
-    ) -> tuple[Array, Array]:
-        r, z = gates(zx.rz + zh, "ss")
-        reset_h = (r * h).astype(h.dtype)
-        n = jnp.tanh(zx.n + linear(reset_h, params.recurrent_kernel[:, 2 * h.shape[-1] :]))
-        return mix(h, z, n)
-
     name = "gru" if reset == "after" else "gru_reset_before"
-    if reset == "after":
-        return Cell(name, init, carry, project, recurrent_after, update_after)
-    return Cell(name, init, carry, project, recurrent_before, update_before)
+    pairs = (("reset", reset, "after"), ("update", update, "keep"))
+    options = tuple((option, value) for option, value, default in pairs if value != default)
+    recurrent = recurrent_after if reset == "after" else recurrent_before
+    return Cell(name, init, carry, project, recurrent, advance, options=options, gates=gated)
 
 
 gru = make_gru()
+r"""The GRU as torch, cuDNN and Keras have it: the reset after the product, z keeps.
+
+.. math::
+    r, z &= \sigma(W_{r,z}\, x_t + R_{r,z}\, h_{t-1} + b_{r,z}) \\
+    n &= \tanh(W_n x_t + b_n + r \odot (R_n h_{t-1} + b_R)) \\
+    h_t &= z \odot h_{t-1} + (1 - z) \odot n
+"""
+
 gru_reset_before = make_gru(reset="before")
+r"""The GRU of Cho et al. (2014): the reset before the product, :math:`R_n (r \odot h_{t-1})`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,16 +85,18 @@ def _recurrent(params: LSTMParams, carry: LSTMCarry) -> Array:
     return linear(carry.h, params.recurrent_kernel)
 
 
-def _update(
-    params: LSTMParams, carry: LSTMCarry, zx: Array, zh: Array
-) -> tuple[LSTMCarry, Array]:
-    i, f, g, o = gates(zx + zh, "ssts")
+def _gates(params: LSTMParams, carry: LSTMCarry, zx: Array, zh: Array) -> LSTMGates:
+    return LSTMGates(*gates(zx + zh, "ssts"))
+
+
+def _update(params: LSTMParams, carry: LSTMCarry, zx: Array, zh: Array) -> tuple[LSTMCarry, Array]:
+    i, f, g, o = _gates(params, carry, zx, zh)
     c = f * carry.c + i * g
     h = (o * jnp.tanh(c)).astype(carry.h.dtype)
     return LSTMCarry(h, c), h
 
 
-lstm = Cell("lstm", _init, _carry, _project, _recurrent, _update)
+lstm = Cell("lstm", _init, _carry, _project, _recurrent, _update, gates=_gates)
 r"""The LSTM with a forget gate, its four gates in one kernel.
 
 .. math::
@@ -113,7 +115,7 @@ Cummins (2000), Learning to forget.
 
 
 class LSTMGates(NamedTuple):
-    """Something for each of the four gates: parameters or pre-activations.
+    """Something for each of the four gates: parameters, pre-activations or activations.
 
     Attributes:
       i: input gate.
@@ -127,10 +129,10 @@ class LSTMGates(NamedTuple):
       [1.0, 1.0, 1.0, 1.0, 1.0]
     """
 
-    i: LSTMParams | Array
-    f: LSTMParams | Array
-    g: LSTMParams | Array
-    o: LSTMParams | Array
+    i: Any
+    f: Any
+    g: Any
+    o: Any
 
 
 def unfuse(params: LSTMParams) -> LSTMGates:
@@ -170,12 +172,12 @@ def fuse(params: LSTMGates) -> LSTMParams:
     return jax.tree.map(lambda *leaf: jnp.concatenate(leaf, axis=-1), *params)
 
 
-def _reference_init(key: Array, input_size: int, hidden_size: int, **options: object) -> LSTMGates:
-    return unfuse(_init(key, input_size, hidden_size, **options))  # type: ignore[arg-type]
+def _reference_init(key: Array, input_size: int, hidden_size: int, **options: Any) -> LSTMGates:
+    return unfuse(_init(key, input_size, hidden_size, **options))
 
 
 def _reference_carry(params: LSTMGates, batch_shape: tuple[int, ...] = ()) -> LSTMCarry:
-    return _carry(params.i, batch_shape)  # type: ignore[arg-type]
+    return _carry(params.i, batch_shape)
 
 
 def _reference_project(params: LSTMGates, x: Array) -> LSTMGates:
@@ -186,13 +188,20 @@ def _reference_recurrent(params: LSTMGates, carry: LSTMCarry) -> LSTMGates:
     return LSTMGates(*(linear(carry.h, gate.recurrent_kernel) for gate in params))
 
 
-def _reference_update(
+def _reference_gates(
     params: LSTMGates, carry: LSTMCarry, zx: LSTMGates, zh: LSTMGates
-) -> tuple[LSTMCarry, Array]:
+) -> LSTMGates:
     i = jax.nn.sigmoid(zx.i + zh.i)
     f = jax.nn.sigmoid(zx.f + zh.f)
     g = jnp.tanh(zx.g + zh.g)
     o = jax.nn.sigmoid(zx.o + zh.o)
+    return LSTMGates(i, f, g, o)
+
+
+def _reference_update(
+    params: LSTMGates, carry: LSTMCarry, zx: LSTMGates, zh: LSTMGates
+) -> tuple[LSTMCarry, Array]:
+    i, f, g, o = _reference_gates(params, carry, zx, zh)
     c = f * carry.c + i * g
     h = (o * jnp.tanh(c)).astype(carry.h.dtype)
     return LSTMCarry(h, c), h
@@ -206,6 +215,7 @@ lstm_reference = Cell(
     _reference_recurrent,
     _reference_update,
     hidden_size=lambda params: params.i.recurrent_kernel.shape[0],
+    gates=_reference_gates,
 )
 """The same function as `lstm`, written with one linear map per gate, to read and to test by.
 

@@ -1,7 +1,10 @@
 """Data for recurrent networks: NumPy arrays in, time-major NumPy arrays out.
 
-Data too large for memory are a loader's work: an iterator of grain goes into
-`jaxrnn.training.fit` as it is, and its place into the checkpoints.
+Data too large for memory are a loader's work. An iterator of grain goes into
+`jaxrnn.training.fit` as it is, and its place into the checkpoints::
+
+    series = grain.MapDataset.source(source).shuffle(seed=0).repeat().batch(32)
+    fit(loss, params, optimizer, iter(series.to_iter_dataset()), steps=…, checkpoints=…)
 """
 
 from .batches import Batches

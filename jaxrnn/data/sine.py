@@ -26,20 +26,21 @@ def sine_waves(
     never changes, so the defaults are the data of the well-known PyTorch example, bit for bit.
 
     Args:
-        waves: N, the number of series.
-        length: L, the number of steps.
-        period: the divisor of time; one full wave takes 2π · period steps.
-        seed: of the shifts.
+      waves: N, the number of series.
+      length: L, the number of steps.
+      period: the divisor of time; one full wave takes 2π · period steps.
+      seed: of the shifts.
 
     Returns:
-        float64 (N, L), one series a row.
+      float64 (N, L), one series a row.
 
     Raises:
-        ValueError: a size below 1.
+      ValueError: a size below 1.
 
-    >>> data = sine_waves()
-    >>> data.shape, data[0, :3].round(8).tolist()
-    ((100, 1000), [0.10819513, 0.05837414, 0.00840725])
+    Example:
+      >>> data = sine_waves()
+      >>> data.shape, data[0, :3].round(8).tolist()
+      ((100, 1000), [0.10819513, 0.05837414, 0.00840725])
 
     Source: pytorch/examples, ``time_sequence_prediction/generate_sine_wave.py``.
     """
@@ -54,19 +55,20 @@ def next_step(data: ArrayLike, *, test: int = 3, dtype: DTypeLike = np.float32) 
     """Split series into training and test rows, each as inputs and the same series one step on.
 
     Args:
-        data: (N, L), one series a row.
-        test: the first ``test`` rows are the test set, the others the training set.
-        dtype: of the result.
+      data: (N, L), one series a row.
+      test: the first ``test`` rows are the test set, the others the training set.
+      dtype: of the result.
 
     Returns:
-        ``Split`` of arrays (L - 1, B, 1), time-major: B = N - test or test.
+      ``Split`` of arrays (L - 1, B, 1), time-major: B = N - test or test.
 
     Raises:
-        ValueError: data that is not (N, L) with L ≥ 2, or test outside 0 … N.
+      ValueError: data that is not (N, L) with L ≥ 2, or test outside 0 … N.
 
-    >>> split = next_step(sine_waves())
-    >>> split.train_inputs.shape, split.test_targets.shape
-    ((999, 97, 1), (999, 3, 1))
+    Example:
+      >>> split = next_step(sine_waves())
+      >>> split.train_inputs.shape, split.test_targets.shape
+      ((999, 97, 1), (999, 3, 1))
     """
     series = np.asarray(data)
     if series.ndim != 2 or series.shape[1] < 2:

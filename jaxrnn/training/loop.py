@@ -1,7 +1,7 @@
 """The training loop: steps, evaluation, the best so far, and when to stop."""
 
+import logging
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -21,6 +21,9 @@ from .step import Loss, Step, TrainState
 __all__ = ["Best", "Diverged", "Report", "Result", "fit"]
 
 
+_log = logging.getLogger(__name__)
+
+
 class Best(NamedTuple):
     """The parameters with the least monitored figure, that figure, and the steps behind them."""
 
@@ -34,7 +37,8 @@ class Report(NamedTuple):
 
     Attributes:
       step: number of the step, from 1.
-      row: its figures by name: loss, grad_norm, skipped, seconds, metrics, evaluation.
+      row: its figures by name: loss; grad_norm; skipped, 0 or how many steps in a row were by
+        now; seconds since the start, compilation left out; metrics; evaluation, where it was due.
       state: everything after the step; ``state.params`` are the parameters.
       best: the best so far.
     """
@@ -53,9 +57,10 @@ class Result(NamedTuple):
       best: the best so far; ``best.params`` is what to use.
       state: everything after the last step.
       history: the figures of every step.
-      reason: why it ended: "steps", "batches", "patience" or "callback".
+      reason: why it ended: "steps", "batches", "patience" or "callback"; with the exceptions,
+        "diverged" or "signal".
       rate: steps a second, compilation, evaluation and checkpoints left out.
-      compiling: seconds spent compiling.
+      compiling: seconds spent tracing and compiling, for steps and evaluations alike.
     """
 
     params: Any
@@ -207,7 +212,8 @@ def fit(
       loss: ``loss(params, batch) -> value``, a real scalar; called with ``key=`` and ``state=`` as
         well where ``fit`` is given those. May return ``(value, metrics)`` or
         ``(value, Aux(weight, state, metrics))``.
-      params: initial parameters, any pytree of floating-point arrays. Not modified.
+      params: initial parameters, any pytree of floating-point arrays, on the devices (or in the
+        sharding) where they are to stay. Not modified.
       optimizer: from optax. Clipping and schedules are chained into it; line searches
         (``optax.lbfgs()``) are given what they need.
       batches: an iterable of pytrees, started again when it ends (an iterator ends the run).
@@ -267,7 +273,6 @@ def fit(
             raise ValueError(f"{name}: expected a whole number of at least {least}, got {size!r}")
     if fixed_batch and accumulate > 1:
         raise ValueError(f"accumulate: expected 1 with fixed_batch, got {accumulate}")
-
     if resume and checkpoints is None:
         raise ValueError("checkpoints: expected some to resume from, got None")
 
@@ -287,17 +292,15 @@ def fit(
                 )
         signals = stack.enter_context(stop_signals(checkpoints is not None))
         show = stack.enter_context(progress_line(steps, show=progress))
-        run.clock = Clock()
+        run.clock = stack.enter_context(Clock())
         latest, taken, reason, queue = run.state, run.number, "", deque[_Taken]()
 
         while not reason:
             going = not signals and (steps is None or taken < steps)
             group = source.take(accumulate) if going else []
             if group:
-                before, traces, since = latest, step.traces, time.perf_counter()
+                before = latest
                 latest, figures = step(before, group)
-                if step.traces > traces:
-                    run.clock.compiling += time.perf_counter() - since
                 taken += 1
                 place = source.place if checkpoints is not None else run.place
                 queue.append(_Taken(taken, before.params, latest, figures, place))
@@ -316,7 +319,7 @@ def fit(
                 report = Report(run.number, run.row, run.state, run.best)
                 with run.clock.pause():
                     told = [callback(report) for callback in callbacks]
-                if any(isinstance(a, bool | np.bool_ | jax.Array) and bool(a) for a in told):
+                if any(_is_true(answer) for answer in told):
                     reason = "callback"
                     break
                 if patience is not None and run.number - run.best.step >= patience:
@@ -328,9 +331,20 @@ def fit(
         if checkpoints is not None:
             run.save(checkpoints)
             checkpoints.wait()
-    if signals:
-        raise Interrupted(signals[0], run.number, run.result("signal"))
+    if signals and checkpoints is not None:
+        stopped = Interrupted(signals[0], run.number, run.result("signal"))
+        _log.warning(
+            "%s: stopped after step %d, saved in %s",
+            *(stopped.signal.name, stopped.step, checkpoints.directory),
+        )
+        raise stopped
     return run.result(reason)
+
+
+def _is_true(answer: Any) -> bool:
+    """Whether a callback returned True, NumPy's or JAX's included, and not just something."""
+    kind = getattr(answer, "dtype", type(answer))
+    return np.ndim(answer) == 0 and kind in (bool,) and bool(answer)
 
 
 def _scores(given: Any) -> dict[str, float]:

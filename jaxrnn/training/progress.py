@@ -3,10 +3,12 @@
 import contextlib
 import math
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
@@ -16,6 +18,9 @@ __all__ = ["Clock", "progress_line"]
 
 class Clock:
     """Time spent in steps alone: compilation, evaluations and checkpoints are left out.
+
+    As a context manager it listens to what JAX reports of its own tracing and compiling in this
+    thread, whoever asks for it: the step, an evaluation, a callback.
 
     Attributes:
       steps: finished steps.
@@ -27,15 +32,33 @@ class Clock:
         self.compiling = 0.0
         self._start = time.perf_counter()
         self._paused = 0.0
+        self._thread = threading.get_ident()
+        self._spans: list[tuple[float, float]] = []
+
+    def __enter__(self) -> Self:
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._listen)
+
+    def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if not event.startswith("/jax/core/compile/") or threading.get_ident() != self._thread:
+            return
+        start = time.perf_counter() - duration_secs
+        while self._spans and self._spans[-1][0] >= start:  # was inside this one
+            self.compiling -= self._spans.pop()[1]
+        self._spans.append((start, duration_secs))
+        self.compiling += duration_secs
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
         """Leave what happens inside out of the rate."""
-        since = time.perf_counter()
+        since = self.seconds
         try:
             yield
         finally:
-            self._paused += time.perf_counter() - since
+            self._paused += self.seconds - since
 
     @property
     def seconds(self) -> float:

@@ -26,10 +26,10 @@ class Aux(NamedTuple):
     A loss with nothing but metrics may return a plain mapping instead.
 
     Attributes:
-        weight: number of valid steps (or examples) that the value is the mean of; what
-            micro-batches are weighted by when gradients accumulate.
-        state: the carried state for the next batch, where ``fit`` was given one.
-        metrics: scalars for the history, by name.
+      weight: number of valid steps (or examples) that the value is the mean of; what
+        micro-batches are weighted by when gradients accumulate.
+      state: the carried state for the next batch, where ``fit`` was given one.
+      metrics: scalars for the history, by name.
     """
 
     weight: ArrayLike = 1.0
@@ -41,12 +41,12 @@ class TrainState(NamedTuple):
     """Everything that a training step reads and replaces.
 
     Attributes:
-        params: the parameters, any pytree.
-        opt_state: the optimizer's state.
-        step: int32, steps taken, skipped ones included.
-        skips: int32, how many of the latest steps in a row were not finite and so skipped.
-        key: PRNG key that every batch's key is folded from, or None.
-        carried: the state that the loss hands from batch to batch, or None.
+      params: the parameters, any pytree.
+      opt_state: the optimizer's state.
+      step: int32, steps taken, skipped ones included.
+      skips: int32, how many of the latest steps in a row were not finite and so skipped.
+      key: PRNG key that every batch's key is folded from, or None.
+      carried: the state that the loss hands from batch to batch, or None.
     """
 
     params: Any
@@ -73,15 +73,16 @@ class Step:
     from one to the next.
 
     Args:
-        loss: ``loss(params, batch)``, with ``key=`` and ``state=`` where the state holds them.
-        optimizer: any optax transformation. Clipping, schedules and the like are chained into it.
-        fixed_batch: promise that the loss is the same function at every step, so that a line
-            search's last value and gradient are used instead of being computed again.
+      loss: ``loss(params, batch)``, with ``key=`` and ``state=`` where the state holds them.
+      optimizer: any optax transformation. Clipping, schedules and the like are chained into it.
+      fixed_batch: promise that the loss is the same function at every step, so that a line
+        search's last value and gradient are used instead of being computed again.
 
-    >>> step = Step(lambda w, batch: jnp.mean((w - batch) ** 2), optax.sgd(0.5))
-    >>> state, figures = step(step.init(jnp.zeros(2)), [jnp.array([1.0, 3.0])])
-    >>> state.params.tolist(), float(figures["loss"]), step.traces
-    ([0.5, 1.5], 5.0, 1)
+    Example:
+      >>> step = Step(lambda w, batch: jnp.mean((w - batch) ** 2), optax.sgd(0.5))
+      >>> state, figures = step(step.init(jnp.zeros(2)), [jnp.array([1.0, 3.0])])
+      >>> state.params.tolist(), float(figures["loss"]), step.traces
+      ([0.5, 1.5], 5.0, 1)
     """
 
     def __init__(
@@ -107,11 +108,6 @@ class Step:
         """The state before the first step; ``params`` are copied."""
         params = _strong(params)
         opt_state = _strong(self.optimizer.init(params))
-        if self.fixed_batch and optax.tree_utils.tree_get(opt_state, "grad") is None:
-            raise ValueError(
-                "fixed_batch: expected an optimizer whose line search keeps value and gradient "
-                "(such as optax.lbfgs()), got one without"
-            )
         if self.fixed_batch and (key is not None or state is not None):
             raise ValueError("fixed_batch: expected a loss without key and state, got one with")
         zero = jnp.zeros((), jnp.int32)
@@ -141,7 +137,8 @@ class Step:
         def value_fn(params: Any) -> jax.Array:
             return run(params)[0]
 
-        if self.fixed_batch:
+        kept = [optax.tree.get(state.opt_state, name) for name in ("value", "grad")]
+        if self.fixed_batch and all(found is not None for found in kept):
             value_and_grad = optax.value_and_grad_from_state(value_fn)
             value, grads = value_and_grad(state.params, state=state.opt_state)
             aux = Aux()
@@ -244,7 +241,7 @@ def _wide(x: jax.Array) -> jnp.dtype:
 
 def _norm(tree: Any) -> jax.Array:
     """The global norm, squares summed in float32 at least."""
-    return jnp.asarray(optax.tree_utils.tree_norm(jax.tree.map(lambda x: x.astype(_wide(x)), tree)))
+    return jnp.asarray(optax.tree.norm(jax.tree.map(lambda x: x.astype(_wide(x)), tree)))
 
 
 def _strong(tree: Any) -> Any:

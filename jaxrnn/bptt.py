@@ -1,0 +1,331 @@
+r"""Backpropagation through time, truncated: learn every k1 steps, look back k2.
+
+The gradient of a sum of losses over T steps, with the dependence of step t on what lies more
+than about k2 steps before it left out. With ``k1 = k2`` it is chunked training with a stopped
+carry, and with ``k1 = k2 = T`` the full gradient.
+
+`truncated` is that gradient at fixed parameters. Training with an update after every k1 steps
+takes the two pieces it is made of: a `Window` carried from update to update, and
+`truncated_loss`, to be differentiated by whatever trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrnn.cells.blocks import wide
+from jaxrnn.checks import check_flags, check_positive
+from jaxrnn.feedback import identity
+from jaxrnn.gradient import (
+    Gradient,
+    Loss,
+    add,
+    check_sequence,
+    check_targets,
+    finish,
+    flags_at,
+    start_carry,
+    step_losses,
+    zero_gradient,
+)
+from jaxrnn.solve import select
+from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.unroll import scan
+
+__all__ = ["Window", "truncated", "truncated_init", "truncated_loss"]
+
+
+class Window(NamedTuple):
+    """What truncated backpropagation keeps between updates: the last k2 − k1 steps.
+
+    Attributes:
+      carry: the state before them.
+      lead: how many steps before the first of all the window begins; at 0 or more the carry is
+        the initial one of the parameters. Negative from the start if a carry was given.
+      xs: their inputs, ``(k2 − k1, *batch, D)``.
+      valid: which of them are steps at all, ``(k2 − k1, *batch)``.
+      time: the absolute time of the first of them.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> chunk = jax.numpy.ones((4, 2, 3))
+      >>> jaxrnn.truncated_init(jaxrnn.gru, params, chunk, k2=10).xs.shape
+      (6, 2, 3)
+    """
+
+    carry: Carry
+    lead: Array
+    xs: Array
+    valid: Array
+    time: Array
+
+
+def truncated_init(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    carry: Carry | None = None,
+    *,
+    k2: int,
+    start: int | Array = 0,
+    cell_params: Callable[[Params], Params] = identity,
+) -> Window:
+    """The `Window` before the first step: nothing to look back on.
+
+    Args:
+      cell: a `Cell`.
+      params: all parameters.
+      xs: a chunk of k1 steps, ``(k1, *batch, D)``, for its shape and dtype.
+      carry: the initial carry; if None that of the cell, through which gradients then flow
+        where it depends on the parameters.
+      k2: how many steps to look back, at least k1.
+      start: the absolute time of the first step.
+      cell_params: what of `params` the cell takes.
+
+    Returns:
+      A `Window`.
+
+    Raises:
+      TypeError: for something that is not a `Cell`, or a carry of another structure.
+      ValueError: for k2 < k1, or a carry of another shape.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> window = jaxrnn.truncated_init(jaxrnn.gru, params, jax.numpy.ones((4, 2, 3)), k2=4)
+      >>> window.xs.shape
+      (0, 2, 3)
+    """
+    xs, k1, batch = check_sequence(cell, xs)
+    check_positive("k2", k2)
+    if k2 < k1:
+        raise ValueError(f"k2: expected at least k1 = {k1}, got {k2}")
+    kept = k2 - k1
+    return Window(
+        start_carry(cell, cell_params(params), carry, batch),
+        jnp.asarray(kept if carry is None else -1, jnp.int32),
+        jnp.zeros((kept, *xs.shape[1:]), xs.dtype),
+        jnp.zeros((kept, *batch), bool),
+        jnp.asarray(start, jnp.int32) - kept,
+    )
+
+
+def truncated_loss(
+    cell: Cell,
+    params: Params,
+    window: Window,
+    xs: Array,
+    *,
+    loss: Loss,
+    targets: PyTree = None,
+    mask: Array | None = None,
+    key: Array | None = None,
+    cell_params: Callable[[Params], Params] = identity,
+) -> tuple[Array, tuple[Window, Array]]:
+    r"""The losses of the next k1 steps, whose gradient reaches back k2 steps and no further.
+
+    .. math:: \sum_{t = n + 1}^{n + k_1} L_t(\theta, s_t), \qquad
+              s_{n + k_1 - k_2} \text{ held fixed}
+
+    The chunk is the k1 steps after the `Window`, which it moves on. A step of training, with
+    optax or through ``jaxrnn.training.fit`` (whose state the window then is), takes the
+    gradient of this in `params`.
+
+    Args:
+      cell: a `Cell`.
+      params: all parameters.
+      window: the steps before, by `truncated_init` or from the last call.
+      xs: ``(k1, *batch, D)``.
+      loss: ``loss(params, y, target) -> (*batch,)``, of one step.
+      targets: what `loss` is given, leaves ``(k1, *batch, ...)``.
+      mask: booleans ``(k1, *batch)``; False skips a step: its carry, its loss and its weight.
+      key: a PRNG key for a stochastic cell; a step that is run again meets the same noise.
+      cell_params: what of `params` the cell takes, such as ``lambda p: p["cell"]``.
+
+    Returns:
+      ``(value, (window, weight))``: the sum of the losses over valid steps, the window for the
+      next call, and the number of valid steps.
+
+    Raises:
+      TypeError: for a wrong dtype or structure.
+      ValueError: for a wrong shape.
+
+    Source: Williams and Peng (1990), An efficient gradient-based algorithm for on-line
+    training of recurrent network trajectories, BPTT(h; h') with h = k2 and h' = k1.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> chunks = jax.random.normal(jax.random.key(1), (10, 4, 2, 3))
+      >>> window = jaxrnn.truncated_init(jaxrnn.gru, params, chunks[0], k2=6)
+      >>> square = lambda params, y, target: (y**2).sum(-1)
+      >>> def objective(params, window, xs):
+      ...     return jaxrnn.truncated_loss(jaxrnn.gru, params, window, xs, loss=square)
+      >>> update = jax.jit(jax.grad(objective, has_aux=True))
+      >>> for xs in chunks:
+      ...     grads, (window, weight) = update(params, window, xs)
+      ...     params = jax.tree.map(lambda p, g: p - 0.1 * g / weight, params, grads)
+      >>> int(window.time)
+      38
+    """
+    xs, k1, batch = check_sequence(cell, xs)
+    targets = check_targets(targets, k1, batch)
+    kept = window.xs.shape[0]
+    whole = mask is None and kept == 0
+    mask = jnp.ones((k1, *batch), bool) if mask is None else check_flags("mask", mask, (k1, *batch))
+    inner = cell_params(params)
+    every = jnp.concatenate([window.xs, xs])
+    valid = jnp.concatenate([window.valid, mask])
+    carry = lax.stop_gradient(window.carry)
+    carry = select(window.lead >= 0, cell.carry(inner, batch), carry)
+
+    def run(carry: Carry, part: slice, time: Array) -> tuple[Carry, PyTree]:
+        flags = None if whole else valid[part]
+        return scan(cell, inner, every[part], carry, mask=flags, key=key, start=time)
+
+    carry, ys = run(carry, slice(None, k1), window.time)
+    moved = Window(
+        lax.stop_gradient(carry),
+        jnp.maximum(window.lead - k1, -1),
+        every[k1:],
+        valid[k1:],
+        window.time + k1,
+    )
+    if kept:
+        _, more = run(carry, slice(k1, None), window.time + k1)
+        ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b])[kept:], ys, more)
+
+    def each(y: Any, target: Any, valid: Array | None) -> Array:
+        return step_losses(loss, params, y, target, valid, like)
+
+    like = jax.ShapeDtypeStruct(batch, wide(xs.dtype))
+
+    losses = jax.vmap(each)(ys, targets, None if whole else mask)
+    return jnp.sum(losses), (moved, jnp.sum(mask, dtype=losses.dtype))
+
+
+def truncated(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    carry: Carry | None = None,
+    *,
+    k1: int,
+    k2: int | None = None,
+    loss: Loss,
+    targets: PyTree = None,
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    key: Array | None = None,
+    start: int | Array = 0,
+    cell_params: Callable[[Params], Params] = identity,
+) -> tuple[Carry, Gradient]:
+    r"""The gradient by truncated backpropagation through time, TBPTT(k1, k2).
+
+    .. math:: \sum_{n \ge 1} \frac{\partial}{\partial\theta}
+              \sum_{t = (n - 1) k_1 + 1}^{\min(n k_1, T)} L_t(\theta, s_t), \qquad
+              s_{n k_1 - k_2} \text{ held fixed in the n-th term}
+
+    Every step is run k2 / k1 times, and memory grows with k2 and not with T. With k2 ≥ T it is
+    the full gradient. To update the parameters between the terms, see `truncated_loss`.
+
+    Args:
+      cell: a `Cell`.
+      params: all parameters.
+      xs: ``(T, *batch, D)``.
+      carry: the initial carry; if None that of the cell, through which gradients then flow
+        where it depends on the parameters.
+      k1: steps per update, whose losses one term sums.
+      k2: how many steps a term looks back, at least k1; k1 if None.
+      loss: ``loss(params, y, target) -> (*batch,)``, of one step.
+      targets: what `loss` is given, leaves ``(T, *batch, ...)``: the target, and anything else
+        that varies with the step, such as a weight.
+      lengths: integers ``(*batch,)`` in 0..T; steps past a row's length are skipped.
+      mask: booleans ``(T, *batch)``, the same for gaps anywhere.
+      key: a PRNG key for a stochastic cell.
+      start: the absolute time of ``xs[0]``.
+      cell_params: what of `params` the cell takes, such as ``lambda p: p["cell"]``.
+
+    Returns:
+      ``(carry, Gradient)``: the last carry, and the sums over all valid steps.
+
+    Raises:
+      TypeError: for a wrong dtype or structure.
+      ValueError: for a wrong shape, k1 < 1 or k2 < k1.
+
+    Source: Williams and Peng (1990), An efficient gradient-based algorithm for on-line
+    training of recurrent network trajectories, BPTT(h; h') with h = k2 and h' = k1.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> k1, k2 = jax.random.split(jax.random.key(0))
+      >>> params = {"cell": jaxrnn.lstm.init(k1, 3, 5), "out": jax.random.normal(k2, (5, 1))}
+      >>> xs, targets = jax.numpy.ones((50, 2, 3)), jax.numpy.zeros((50, 2, 1))
+      >>> def loss(params, y, target):
+      ...     return ((y @ params["out"] - target) ** 2).sum(-1)
+      >>> carry, (value, grads, weight) = jaxrnn.truncated(
+      ...     jaxrnn.lstm, params, xs, k1=5, k2=10, loss=loss, targets=targets,
+      ...     cell_params=lambda p: p["cell"])
+      >>> float(weight), grads["out"].shape
+      (100.0, (5, 1))
+    """
+    xs, time, batch = check_sequence(cell, xs)
+    targets = check_targets(targets, time, batch)
+    check_positive("k1", k1)
+    k2 = k1 if k2 is None else k2
+    flags = flags_at(time, batch, lengths, mask)
+    padded = flags is not None or time % k1 > 0
+
+    def chunk(n: Array) -> tuple[Array, PyTree, Array | None]:
+        at = n * k1 + jnp.arange(k1, dtype=jnp.int32)
+        take = lambda leaf: jnp.take(leaf, at, axis=0, mode="clip")  # noqa: E731
+        valid = jnp.broadcast_to((at < time).reshape(-1, *(1 for _ in batch)), (k1, *batch))
+        valid = valid if flags is None else valid & jax.vmap(flags)(jnp.minimum(at, time - 1))
+        return take(xs), jax.tree.map(take, targets), valid if padded else None
+
+    def objective(params: Params, window: Window, n: Array) -> tuple[Array, tuple[Window, Array]]:
+        part, goal, valid = chunk(n)
+        return truncated_loss(
+            cell,
+            params,
+            window,
+            part,
+            loss=loss,
+            targets=goal,
+            mask=valid,
+            key=key,
+            cell_params=cell_params,
+        )
+
+    def body(state: tuple[Window, Gradient], n: Array) -> tuple[tuple[Window, Gradient], None]:
+        window, total = state
+        (value, (window, weight)), grads = jax.value_and_grad(objective, has_aux=True)(
+            params, window, n
+        )
+        return (window, add(total, Gradient(value, grads, weight))), None
+
+    example = jnp.zeros((k1, *xs.shape[1:]), xs.dtype)
+    window = truncated_init(
+        cell, params, example, carry, k2=k2, start=start, cell_params=cell_params
+    )
+    total = zero_gradient(params, xs.dtype)
+    if time:
+        windows = jnp.arange(-(-time // k1), dtype=jnp.int32)
+        (window, total), _ = lax.scan(body, (window, total), windows)
+    # The window lags behind: its steps are still to be run.
+    carry, _ = scan(
+        cell,
+        cell_params(params),
+        window.xs,
+        window.carry,
+        mask=window.valid,
+        key=key,
+        start=window.time,
+    )
+    return carry, finish(total, params)

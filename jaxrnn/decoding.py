@@ -1,0 +1,328 @@
+r"""Sequences to sequences: a cell whose inputs are given, or are its own outputs.
+
+- one to many: `generate` from a prompt of one step, its `carry` made from the one;
+- many to one: `jaxrnn.scan`, then `last`;
+- many to many, in step: `jaxrnn.scan`, then a readout of every output;
+- many to many, encoder and decoder: `jaxrnn.scan` of the encoder, its carry handed to `decode`
+  for training, then to `generate` or `jaxrnn.beam_search`.
+
+Around the cell stand two pure functions, closed over whatever parameters they have:
+``embed(token) -> x`` and ``readout(y) -> output``. They always see one time step of all rows,
+``(*batch,)`` tokens and ``(*batch, H)`` outputs, so they may also close over what belongs to the
+rows, such as the states of an encoder to attend to. An encoder and a decoder:
+
+>>> import jax, jax.numpy as jnp, jaxrnn
+>>> cell, V, H = jaxrnn.gru, 5, 8
+>>> k1, k2, k3 = jax.random.split(jax.random.key(0), 3)
+>>> encoder, decoder = cell.init(k1, V, H), cell.init(k2, V, H)
+>>> kernel = jax.random.normal(k3, (H, V))
+>>> embed, readout = (lambda token: jax.nn.one_hot(token, V)), (lambda y: y @ kernel)
+>>> source, lengths = jnp.array([[1, 2], [3, 4], [2, 0]]), jnp.array([3, 2])
+>>> state, _ = jaxrnn.scan(cell, encoder, embed(source), lengths=lengths)
+>>> begin, target = jnp.zeros((1, 2), int), jnp.array([[3, 4], [2, 1], [1, 0]])
+>>> inputs = jnp.concatenate([begin, target[:-1]])
+>>> _, logits = jaxrnn.decode(cell, decoder, inputs, state, embed=embed, readout=readout)
+>>> logits.shape
+(3, 2, 5)
+>>> answer = jaxrnn.generate(cell, decoder, begin, state, steps=4, embed=embed, readout=readout)
+>>> answer.sequence.shape
+(4, 2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+
+from jaxrnn.checks import check_lengths, check_positive
+from jaxrnn.feedback import COINS, check_end, identity, loop, prefill, prepare, token_log_prob
+from jaxrnn.sampling import Choose
+from jaxrnn.solve import select
+from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.unroll import scan
+
+__all__ = ["Generated", "decode", "generate", "last"]
+
+
+class Generated(NamedTuple):
+    """What `generate` returns.
+
+    Attributes:
+      carry: the state after each row's last step; it has not yet seen the last of `sequence`.
+      sequence: what came after the prompt, ``(steps, *batch)`` tokens or ``(steps, *batch, D)``
+        values.
+      log_probs: log p of each token under the softmax of the outputs, ``(steps, *batch)``,
+        whatever way it was chosen; 0 past the end of a row; None for values.
+      lengths: how many steps each row has, its `end` included, ``(*batch,)``.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 4, 4)
+      >>> prompt = jax.numpy.ones((1, 2, 4))
+      >>> jaxrnn.generate(jaxrnn.gru, params, prompt, steps=3).lengths.tolist()
+      [3, 3]
+    """
+
+    carry: Carry
+    sequence: Array
+    log_probs: Array | None
+    lengths: Array
+
+
+def last(ys: Array, lengths: Array | None = None, *, initial: Array | float = 0.0) -> Array:
+    r"""The output of each row's last valid step, :math:`y_{n_b - 1, b}`.
+
+    Args:
+      ys: ``(T, *batch, H)``.
+      lengths: n, integers ``(*batch,)`` in 0..T; T for all if None.
+      initial: what a row of length 0 gives, of any shape that broadcasts to ``(*batch, H)``.
+
+    Returns:
+      ``(*batch, H)``.
+
+    Raises:
+      TypeError: for lengths that are not integers.
+      ValueError: for lengths of another shape or outside 0..T.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> jaxrnn.last(jnp.array([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])[..., None],
+      ...             jnp.array([2, 0]))[:, 0].tolist()
+      [2.0, 0.0]
+    """
+    ys = jnp.asarray(ys)
+    if ys.ndim < 2:
+        raise ValueError(f"ys: expected (T, *batch, H), at least two axes, got shape {ys.shape}")
+    time, batch = ys.shape[0], ys.shape[1:-1]
+    lengths = check_lengths(np.full(batch, time) if lengths is None else lengths, time, batch)
+    first = jnp.broadcast_to(jnp.asarray(initial, ys.dtype), ys.shape[1:])
+    if time == 0:
+        return first
+    at = jnp.maximum(lengths - 1, 0)[None, ..., None]
+    return select(lengths > 0, jnp.take_along_axis(ys, at, axis=0)[0], first)
+
+
+def decode(
+    cell: Cell,
+    params: Params,
+    inputs: Array,
+    carry: Carry | None = None,
+    *,
+    embed: Callable[..., Any] = identity,
+    readout: Callable[..., Any] = identity,
+    probability: float | Array = 0.0,
+    choose: Choose | None = None,
+    lengths: Array | None = None,
+    key: Array | None = None,
+    start: int | Array = 0,
+) -> tuple[Carry, Any]:
+    """Run a cell on given inputs, or with some probability on its own outputs in their place.
+
+    With probability 0 this is teacher forcing, with 1 free running, between them scheduled
+    sampling. As a Python loop::
+
+        for t in range(T):
+            own = t > 0 and uniform(key, t) < probability          # for each row by itself
+            fed = choose(key, outputs[t - 1]) if own else inputs[t]
+            carry, y = cell.step(params, carry, embed(fed))
+            outputs[t] = readout(y)
+
+    Teacher forcing runs at the full speed of `jaxrnn.scan`. Gradients flow through values
+    that are fed back, and not through tokens.
+
+    Args:
+      cell: a `Cell`, such as `jaxrnn.stack` gives.
+      params: its parameters.
+      inputs: what a teacher feeds, ``(T, *batch)`` tokens or ``(T, *batch, D)`` values.
+      carry: the initial carry, zeros if None.
+      embed: from one step of inputs to x ``(*batch, D)``.
+      readout: from y ``(*batch, H)`` to an output, such as logits ``(*batch, V)``.
+      probability: of feeding back an own output, in [0, 1], traced or not; the first input is
+        always the given one.
+      choose: from a row's output to what is fed back, ``choose(key, output)``; if None, the
+        most probable token, or for values the output itself.
+      lengths: integers ``(*batch,)`` in 0..T, as in `jaxrnn.scan`: padded steps leave the
+        carry untouched and give zero outputs.
+      key: a PRNG key for the coins, for `choose`, and for a stochastic cell.
+      start: the absolute time of ``inputs[0]``.
+
+    Returns:
+      ``(carry, outputs)``, outputs ``(T, *batch, ...)``.
+
+    Raises:
+      TypeError: for something that is not a `Cell`, or an output that cannot be fed back.
+      ValueError: for a probability outside [0, 1], or one that needs a key and has none.
+
+    Source: Williams and Zipser (1989), A learning algorithm for continually running fully
+    recurrent neural networks, for teacher forcing; Bengio, Vinyals, Jaitly and Shazeer (2015),
+    Scheduled sampling for sequence prediction with recurrent neural networks, arXiv:1506.03099.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxrnn
+      >>> params = jaxrnn.lstm.init(jax.random.key(0), 5, 5)
+      >>> tokens = jnp.array([[0, 1], [4, 2], [3, 3]])
+      >>> embed = lambda token: jax.nn.one_hot(token, 5)
+      >>> carry, logits = jaxrnn.decode(
+      ...     jaxrnn.lstm, params, tokens, embed=embed, probability=0.25, key=jax.random.key(1))
+      >>> logits.shape
+      (3, 2, 5)
+    """
+    inputs, feedback = prepare(cell, "inputs", inputs, embed, choose, key)
+    time, batch = inputs.shape[0], feedback.batch
+    known = not isinstance(probability, Tracer)
+    if known and not 0 <= float(probability) <= 1:
+        raise ValueError(f"probability: expected a number in [0, 1], got {probability}")
+    valid = None
+    if lengths is not None:
+        lengths = check_lengths(lengths, time, batch)
+        valid = jnp.arange(time, dtype=jnp.int32).reshape(time, *(1 for _ in batch)) < lengths
+        inputs = select(valid, inputs, jnp.zeros_like(inputs))
+    if known and float(probability) == 0:
+        xs = jax.vmap(embed)(inputs)
+        carry, ys = scan(cell, params, xs, carry, lengths=lengths, key=key, start=start)
+        outputs = jax.vmap(readout)(ys)
+    else:
+        if key is None and not (known and float(probability) == 1):
+            raise ValueError("key: expected a PRNG key to draw who is fed, got None")
+        start = jnp.asarray(start, jnp.int32)
+        # A scan of no steps checks the carry and makes the default one.
+        carry, _ = scan(cell, params, jax.vmap(embed)(inputs[:0]), carry)
+
+        def body(state: tuple[Carry, PyTree], step: tuple[Any, ...]) -> tuple[Any, PyTree]:
+            held, before = state
+            t, given, valid = step
+            fed = select(coins(t) & (t > 0), feedback(before, start + t - 1), given)
+            carry, y = cell.step(params, held, embed(fed), key=key, time=start + t)
+            output = readout(y)
+            return (select(valid, carry, held), output), output
+
+        def coins(t: Array) -> Array:
+            if key is None:
+                return jnp.ones(batch, bool)
+            draw = jax.random.uniform
+            for _ in batch:
+                draw = jax.vmap(draw)
+            drawn = draw(feedback.keys(COINS, start + t))
+            return drawn < jnp.asarray(probability, drawn.dtype)
+
+        step = lambda state, x: readout(cell.step(params, state, embed(x))[1])  # noqa: E731
+        shapes = jax.eval_shape(step, carry, feedback.like)
+        before = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        times = jnp.arange(time, dtype=jnp.int32)
+        (carry, _), outputs = lax.scan(body, (carry, before), (times, inputs, valid))
+    return carry, select(valid, outputs, jax.tree.map(jnp.zeros_like, outputs))
+
+
+def generate(
+    cell: Cell,
+    params: Params,
+    prompt: Array,
+    carry: Carry | None = None,
+    *,
+    steps: int,
+    embed: Callable[..., Any] = identity,
+    readout: Callable[..., Any] = identity,
+    choose: Choose | None = None,
+    lengths: Array | None = None,
+    end: int | None = None,
+    pad: int | None = None,
+    early_stop: bool = False,
+    key: Array | None = None,
+    start: int | Array = 0,
+) -> Generated:
+    """Continue a prompt by feeding a cell its own output, tokens or real values.
+
+    As a Python loop, for one row::
+
+        for x in prompt[:-1]:
+            carry, _ = cell.step(params, carry, embed(x))
+        fed = prompt[-1]
+        for j in range(steps):
+            carry, y = cell.step(params, carry, embed(fed))
+            sequence[j] = fed = choose(key, readout(y))
+            if fed == end:
+                break
+
+    The prompt runs at the full speed of `jaxrnn.scan`, each row to its own length, and then
+    all rows go on together. The cell itself is run without a key, as a network is once it is
+    trained. Values can be differentiated through, to the parameters and to the prompt.
+
+    Args:
+      cell: a `Cell`, such as `jaxrnn.stack` gives.
+      params: its parameters.
+      prompt: ``(P, *batch)`` tokens or ``(P, *batch, D)`` values, at least one step.
+      carry: the carry before the prompt, zeros if None.
+      steps: how many steps to go on for.
+      embed: from one step of the prompt to x ``(*batch, D)``.
+      readout: from y ``(*batch, H)`` to an output, such as logits ``(*batch, V)``.
+      choose: from a row's output to what is fed back, ``choose(key, output)``, such as
+        `jaxrnn.sampler` gives; if None, the most probable token, or for values the output
+        itself.
+      lengths: the lengths of the prompts, integers ``(*batch,)`` in 1..P.
+      end: the token after which a row has ended.
+      pad: the token that fills a row past its end, `end` if None.
+      early_stop: leave the loop as soon as every row has ended, which changes nothing but the
+        time it takes and rules out reverse-mode differentiation.
+      key: a PRNG key for `choose`. What a row draws depends on (key, absolute time, index of
+        the row) only.
+      start: the absolute time of ``prompt[0]``, an int or ``(*batch,)``. To go on from a
+        result, the prompt is ``result.sequence[-1:]``, at time ``start + P - 1 + steps``.
+
+    Returns:
+      `Generated`.
+
+    Raises:
+      TypeError: for something that is not a `Cell`, or an output that cannot be fed back.
+      ValueError: for an empty prompt, `pad` or `early_stop` without `end`, or `end` where
+        real values are fed back.
+
+    Source: Graves (2013), Generating sequences with recurrent neural networks, arXiv:1308.0850.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxrnn
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 5, 5)
+      >>> result = jaxrnn.generate(
+      ...     jaxrnn.gru, params, jnp.array([[1, 2], [3, 0]]), lengths=jnp.array([2, 1]), steps=4,
+      ...     embed=lambda token: jax.nn.one_hot(token, 5), key=jax.random.key(1),
+      ...     choose=jaxrnn.sampler(temperature=0.7))
+      >>> result.sequence.shape, result.log_probs.shape
+      ((4, 2), (4, 2))
+      >>> wave = jnp.ones((3, 2, 5))  # real values: the output is the next input
+      >>> jaxrnn.generate(jaxrnn.gru, params, wave, steps=10).sequence.shape
+      (10, 2, 5)
+    """
+    check_positive("steps", steps)
+    prompt, feedback = prepare(cell, "prompt", prompt, embed, choose, key)
+    pad = check_end(feedback, end, pad, early_stop)
+    carry, fed, before = prefill(cell, params, prompt, carry, feedback, embed, lengths)
+    first = jnp.asarray(start, jnp.int32) + before
+
+    def body(state: tuple[Any, ...], j: Array) -> tuple[tuple[Any, ...], tuple[Any, Any]]:
+        held, fed, alive, count = state
+        carry, y = cell.step(params, held, embed(fed))
+        output = readout(y)
+        new = feedback(output, first + j)
+        if not feedback.discrete:
+            return (carry, new, alive, count + 1), (new, None)
+        log_prob = token_log_prob(output, new)
+        if end is None:
+            return (carry, new, alive, count + 1), (new, log_prob)
+        # A row that has ended is fed its last token again: `pad` need not have an embedding.
+        state = select(alive, carry, held), select(alive, new, fed), alive & (new != end)
+        emitted = jnp.where(alive, new, jnp.asarray(pad, new.dtype))
+        log_prob = jnp.where(alive, log_prob, 0)
+        return (*state, count + alive.astype(jnp.int32)), (emitted, log_prob)
+
+    state = carry, fed, jnp.ones(feedback.batch, bool), jnp.zeros(feedback.batch, jnp.int32)
+    stop = (lambda state: ~jnp.any(state[2])) if early_stop else None
+    (carry, _, _, count), (sequence, log_probs) = loop(
+        body, state, steps, stop=stop, blank=(pad, 0)
+    )
+    return Generated(carry, sequence, log_probs, count)

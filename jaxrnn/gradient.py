@@ -1,0 +1,136 @@
+"""What the ways to learn through time share: a loss for each step, and sums over steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrnn.cells.blocks import wide
+from jaxrnn.checks import check_flags, check_floating, check_lengths, check_matches
+from jaxrnn.solve import select
+from jaxrnn.typing import Array, Carry, Cell, DType, Params, PyTree
+
+__all__ = ["Gradient", "Loss"]
+
+
+Loss = Callable[[Params, Any, Any], Array]
+"""``loss(params, y, target) -> (*batch,)``: the loss of one time step, a number for each row."""
+
+
+class Gradient(NamedTuple):
+    """A loss and its gradient, summed over valid steps: those of parts of a batch add up.
+
+    The gradient of the mean over all valid steps is ``grads / weight``, after both were added.
+
+    Attributes:
+      value: the sum of the losses.
+      grads: its gradient, like params.
+      weight: how many losses were summed.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> _, gradient = jaxrnn.truncated(
+      ...     jaxrnn.gru, params, jax.numpy.ones((8, 2, 3)), k1=4,
+      ...     loss=lambda params, y, target: (y**2).sum(-1))
+      >>> float(gradient.weight)
+      16.0
+    """
+
+    value: Array
+    grads: Params
+    weight: Array
+
+
+def step_losses(
+    loss: Loss, params: Params, y: Any, target: Any, valid: Array | None, like: jax.ShapeDtypeStruct
+) -> Array:
+    """The losses of one step, of the shape and dtype of `like`, 0 where it is not valid.
+
+    There the loss is computed of zeros, so that no padding reaches a gradient.
+    """
+
+    def clean(leaf: Array) -> Array:
+        return select(valid, leaf, jnp.zeros_like(leaf))
+
+    losses = loss(params, jax.tree.map(clean, y), jax.tree.map(clean, target))
+    if not hasattr(losses, "shape") or losses.shape != like.shape:
+        raise ValueError(
+            f"loss: expected one number for each row, shape {like.shape} (*batch), got "
+            f"{getattr(losses, 'shape', type(losses).__name__)}"
+        )
+    return clean(losses.astype(like.dtype))
+
+
+def check_sequence(cell: Any, xs: Any) -> tuple[Array, int, tuple[int, ...]]:
+    """The input as an array, with T and the batch axes, after a check of it and of the cell."""
+    if not isinstance(cell, Cell):
+        raise TypeError(f"cell: expected a Cell, which can step, got {type(cell).__name__}")
+    xs = check_floating("xs", xs)
+    if xs.ndim < 2:
+        raise ValueError(f"xs: expected (T, *batch, D), at least two axes, got shape {xs.shape}")
+    return xs, xs.shape[0], xs.shape[1:-1]
+
+
+def check_targets(targets: PyTree, time: int, batch: tuple[int, ...]) -> PyTree:
+    """The targets as arrays, or an error unless every leaf is ``(T, *batch, ...)``."""
+    targets = jax.tree.map(jnp.asarray, targets)
+    for leaf in jax.tree.leaves(targets):
+        if leaf.shape[: 1 + len(batch)] != (time, *batch):
+            raise ValueError(
+                f"targets: expected leading axes {(time, *batch)} (T, *batch), got {leaf.shape}"
+            )
+    return targets
+
+
+def start_carry(cell: Cell, params: Params, carry: Carry | None, batch: tuple[int, ...]) -> Carry:
+    """The carry, or the initial one if None, after a check."""
+    expected = jax.eval_shape(lambda p: cell.carry(p, batch), params)
+    if carry is None:
+        return lax.stop_gradient(cell.carry(params, batch))
+    carry = jax.tree.map(jnp.asarray, carry)
+    why = f"the carry of the cell {cell.name!r} for batch axes {batch}"
+    check_matches("carry", carry, expected, why)
+    return carry
+
+
+def flags_at(
+    time: int, batch: tuple[int, ...], lengths: Array | None, mask: Array | None
+) -> Callable[[Array], Array] | None:
+    """From a time step t to which rows are valid in it, ``(*batch,)``; None if all always are.
+
+    A function, because flags for all T steps would be memory that grows with T.
+    """
+    if mask is not None:
+        mask = check_flags("mask", mask, (time, *batch))
+    if lengths is not None:
+        lengths = check_lengths(lengths, time, batch)
+    if mask is None and lengths is None:
+        return None
+
+    def flags(t: Array) -> Array:
+        valid = jnp.ones(batch, bool) if mask is None else mask[t]
+        return valid if lengths is None else valid & (t < lengths)
+
+    return flags
+
+
+def zero_gradient(params: Params, dtype: DType) -> Gradient:
+    """The empty sum, in float32 or wider."""
+    zero = jnp.zeros((), wide(dtype))
+    return Gradient(zero, jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p.dtype)), params), zero)
+
+
+def add(total: Gradient, part: Gradient) -> Gradient:
+    """The sum of two, of the dtypes of the first."""
+    return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, part)
+
+
+def finish(total: Gradient, params: Params) -> Gradient:
+    """The sum with gradients of the dtypes of the parameters."""
+    grads = jax.tree.map(lambda g, p: g.astype(p.dtype), total.grads, params)
+    return total._replace(grads=grads)

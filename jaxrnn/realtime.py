@@ -1,0 +1,326 @@
+r"""Learning forward in time: gradients without looking back, in memory that T does not change.
+
+Real-time recurrent learning carries the influence of the parameters on the state along,
+
+.. math:: M_t = J_t M_{t-1} + I_t, \qquad
+          \frac{dL_t}{d\theta} = \frac{\partial L_t}{\partial\theta}
+                + \frac{\partial L_t}{\partial s_{t-1}} M_{t-1}
+
+where the partial derivatives are those of one step, so the gradient of a step is there as soon as
+its loss is. `rtrl` sums it over a sequence; `rtrl_init` and `rtrl_step` give it step by step, to
+learn online. Approximations of M are in `jaxrnn.influence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxrnn.cells.blocks import wide
+from jaxrnn.checks import check_floating
+from jaxrnn.feedback import identity
+from jaxrnn.gradient import (
+    Gradient,
+    Loss,
+    add,
+    check_sequence,
+    check_targets,
+    finish,
+    flags_at,
+    start_carry,
+    step_losses,
+    zero_gradient,
+)
+from jaxrnn.influence import Influence, exact, flat_cell
+from jaxrnn.solve import select
+from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+
+__all__ = ["RTRLState", "rtrl", "rtrl_init", "rtrl_step"]
+
+
+class RTRLState(NamedTuple):
+    """What real-time recurrent learning carries from step to step.
+
+    Attributes:
+      carry: the state of the cell.
+      influence: of the parameters on it, leaves ``(*batch, ...)``.
+      time: the absolute time of the next step.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.elman.init(jax.random.key(0), 3, 5)
+      >>> jaxrnn.rtrl_init(jaxrnn.elman, params, (2,)).influence.input_kernel.shape
+      (2, 5, 3, 5)
+    """
+
+    carry: Carry
+    influence: PyTree
+    time: Array
+
+
+_START = np.uint32(2**32 - 1)  # no step has this time
+
+
+def _rows(f: Callable[..., Any], batch: tuple[int, ...]) -> Callable[..., Any]:
+    for _ in batch:
+        f = jax.vmap(f)
+    return f
+
+
+def _row_keys(
+    influence: Influence, key: Array | None, time: Any, batch: tuple[int, ...]
+) -> Array | None:
+    if not influence.random:
+        return None
+    if key is None:
+        raise ValueError(f"key: expected a PRNG key for {influence.name}, got None")
+    return jax.random.split(jax.random.fold_in(key, time), batch)
+
+
+def rtrl_init(
+    cell: Cell,
+    params: Params,
+    batch_shape: tuple[int, ...] = (),
+    carry: Carry | None = None,
+    *,
+    influence: Influence = exact,
+    key: Array | None = None,
+    start: int | Array = 0,
+    cell_params: Callable[[Params], Params] = identity,
+) -> RTRLState:
+    """The state before the first step.
+
+    Args:
+      cell: a `Cell`.
+      params: all parameters.
+      batch_shape: the batch axes.
+      carry: the initial carry, held fixed; if None that of the cell, whose own dependence on
+        the parameters is then the first influence.
+      influence: how the influence is kept: `jaxrnn.influence.exact`, `snap1` or `uoro`.
+      key: a PRNG key for `uoro`.
+      start: the absolute time of the first step.
+      cell_params: what of `params` the cell takes.
+
+    Returns:
+      `RTRLState`.
+
+    Raises:
+      TypeError: for something that is not a `Cell`, or a carry of another structure.
+      ValueError: for a carry of another shape, a missing key, or a cell that `snap1` is not for.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> jaxrnn.rtrl_init(jaxrnn.gru, params, influence=jaxrnn.snap1).influence.bias.shape
+      (1, 15)
+    """
+    if not isinstance(cell, Cell):
+        raise TypeError(f"cell: expected a Cell, which can step, got {type(cell).__name__}")
+    if not isinstance(influence, Influence):
+        raise TypeError(f"influence: expected an Influence, got {type(influence).__name__}")
+    inner = cell_params(params)
+    flat = flat_cell(cell, inner)
+    keys = _row_keys(influence, key, _START, batch_shape)
+    if keys is None:
+        first = influence.start(flat, inner, None)
+        first = jax.tree.map(lambda m: jnp.broadcast_to(m, (*batch_shape, *m.shape)), first)
+    else:
+        first = _rows(lambda key: influence.start(flat, inner, key), batch_shape)(keys)
+    if carry is not None:
+        first = jax.tree.map(jnp.zeros_like, first)
+    carry = start_carry(cell, inner, carry, batch_shape)
+    return RTRLState(carry, first, jnp.asarray(start, jnp.int32))
+
+
+def rtrl_step(
+    cell: Cell,
+    params: Params,
+    state: RTRLState,
+    x: Array,
+    *,
+    loss: Loss,
+    target: PyTree = None,
+    valid: Array | None = None,
+    influence: Influence = exact,
+    key: Array | None = None,
+    cell_params: Callable[[Params], Params] = identity,
+) -> tuple[RTRLState, Any, Gradient]:
+    r"""One step, and what it adds to the gradient.
+
+    .. math:: \frac{dL_t}{d\theta} = \frac{\partial L_t}{\partial\theta}
+              + \frac{\partial L_t}{\partial s_{t-1}} M_{t-1}, \qquad
+              M_t = J_t M_{t-1} + I_t
+
+    The parameters may be updated between any two steps, which is what it is for; the gradient
+    is then no longer that of one fixed function, but for small updates near it.
+
+    Args:
+      cell: a `Cell`; it runs without a key.
+      params: all parameters.
+      state: by `rtrl_init`, or from the last step, with the same influence.
+      x: ``(*batch, D)``.
+      loss: ``loss(params, y, target) -> (*batch,)``.
+      target: what `loss` is given, leaves ``(*batch, ...)``.
+      valid: booleans ``(*batch,)``; False skips the step of that row.
+      influence: how the influence is kept.
+      key: a PRNG key for `uoro`, the same at every step.
+      cell_params: what of `params` the cell takes, such as ``lambda p: p["cell"]``.
+
+    Returns:
+      ``(state, y, Gradient)``: the gradient of this step's losses, summed over rows.
+
+    Raises:
+      TypeError: for a wrong dtype.
+      ValueError: for a wrong shape or a missing key.
+
+    Source: Williams and Zipser (1989), A learning algorithm for continually running fully
+    recurrent neural networks.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.elman.init(jax.random.key(0), 1, 5)
+      >>> xs = jax.random.normal(jax.random.key(1), (20, 1))
+      >>> state = jaxrnn.rtrl_init(jaxrnn.elman, params)
+      >>> loss = lambda params, y, target: (y.sum(-1) - target) ** 2
+      >>> step = jax.jit(lambda params, state, x, target: jaxrnn.rtrl_step(
+      ...     jaxrnn.elman, params, state, x, target=target, loss=loss))
+      >>> for x, before in zip(xs[1:], xs[:-1, 0]):  # learn to remember for one step
+      ...     state, y, gradient = step(params, state, x, before)
+      ...     params = jax.tree.map(lambda p, g: p - 0.05 * g, params, gradient.grads)
+      >>> int(state.time)
+      19
+    """
+    x = check_floating("x", x)
+    batch = x.shape[:-1]
+    target = jax.tree.map(jnp.asarray, target)
+    if valid is not None:
+        x = select(valid, x, jnp.zeros_like(x))
+    inner, back = jax.vjp(cell_params, params)
+    flat = flat_cell(cell, inner)
+    s = flat.flatten(state.carry)
+    keys = _row_keys(influence, key, state.time, batch)
+
+    def total(params: Params, s: Array) -> tuple[Array, tuple[Carry, Any]]:
+        carry, y = cell.step(cell_params(params), flat.unflatten(s), x)
+        like = jax.ShapeDtypeStruct(batch, wide(x.dtype))
+        return jnp.sum(step_losses(loss, params, y, target, valid, like)), (carry, y)
+
+    (value, (carry, y)), (direct, g) = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(
+        params, s
+    )
+    pulled = _rows(influence.pull, batch)(g, state.influence)
+    pulled = jax.tree.map(
+        lambda p, m: jnp.sum(m, axis=tuple(range(len(batch)))).astype(p.dtype), inner, pulled
+    )
+    grads = jax.tree.map(jnp.add, direct, back(pulled)[0])
+
+    def advance(s: Array, x: Array, m: PyTree, key: Array | None) -> PyTree:
+        return influence.advance(flat, inner, s, x, m, key)
+
+    moved = _rows(advance, batch)(s, x, state.influence, keys)
+    carry, moved = select(valid, (carry, moved), (state.carry, state.influence))
+    count = jnp.asarray(prod(batch) if valid is None else jnp.sum(valid), value.dtype)
+    return RTRLState(carry, moved, state.time + 1), y, Gradient(value, grads, count)
+
+
+def rtrl(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    carry: Carry | None = None,
+    *,
+    loss: Loss,
+    targets: PyTree = None,
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    influence: Influence = exact,
+    key: Array | None = None,
+    start: int | Array = 0,
+    cell_params: Callable[[Params], Params] = identity,
+) -> tuple[Carry, Gradient]:
+    r"""The gradient of a sum of losses over time, made forward in time.
+
+    .. math:: \sum_t \frac{dL_t}{d\theta}, \qquad
+              \frac{dL_t}{d\theta} = \frac{\partial L_t}{\partial\theta}
+              + \frac{\partial L_t}{\partial s_{t-1}} M_{t-1}, \quad
+              M_t = J_t M_{t-1} + I_t
+
+    It equals backpropagation through time, in memory that does not depend on T. `params` may
+    hold more than the cell's: only the cell's have an influence on the state to be kept.
+
+    Args:
+      cell: a `Cell`; it runs without a key.
+      params: all parameters.
+      xs: ``(T, *batch, D)``.
+      carry: the initial carry, held fixed; if None that of the cell, through which gradients
+        then flow where it depends on the parameters.
+      loss: ``loss(params, y, target) -> (*batch,)``, of one step.
+      targets: what `loss` is given, leaves ``(T, *batch, ...)``.
+      lengths: integers ``(*batch,)`` in 0..T; steps past a row's length are skipped.
+      mask: booleans ``(T, *batch)``, the same for gaps anywhere.
+      influence: how the influence is kept: `jaxrnn.influence.exact`, or cheaper and no longer
+        the exact gradient, `jaxrnn.snap1` or `jaxrnn.uoro`.
+      key: a PRNG key for `uoro`.
+      start: the absolute time of ``xs[0]``.
+      cell_params: what of `params` the cell takes, such as ``lambda p: p["cell"]``.
+
+    Returns:
+      ``(carry, Gradient)``: the last carry, and the sums over all valid steps.
+
+    Raises:
+      TypeError: for a wrong dtype or structure.
+      ValueError: for a wrong shape, a missing key, or a cell that `snap1` is not for.
+
+    Source: Williams and Zipser (1989), A learning algorithm for continually running fully
+    recurrent neural networks.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> params = jaxrnn.elman.init(jax.random.key(0), 3, 5)
+      >>> xs = jax.random.normal(jax.random.key(1), (7, 2, 3))
+      >>> square = lambda params, y, target: (y**2).sum(-1)
+      >>> _, forward = jaxrnn.rtrl(jaxrnn.elman, params, xs, loss=square)
+      >>> _, backward = jaxrnn.truncated(jaxrnn.elman, params, xs, k1=7, loss=square)
+      >>> bool(jax.numpy.allclose(forward.grads.bias, backward.grads.bias, rtol=1e-5))
+      True
+    """
+    xs, time, batch = check_sequence(cell, xs)
+    targets = check_targets(targets, time, batch)
+    flags = flags_at(time, batch, lengths, mask)
+    state = rtrl_init(
+        cell,
+        params,
+        batch,
+        carry,
+        influence=influence,
+        key=key,
+        start=start,
+        cell_params=cell_params,
+    )
+
+    def body(held: tuple[RTRLState, Gradient], step: tuple[Any, ...]) -> tuple[Any, None]:
+        state, total = held
+        t, x, target = step
+        state, _, part = rtrl_step(
+            cell,
+            params,
+            state,
+            x,
+            loss=loss,
+            target=target,
+            valid=None if flags is None else flags(t),
+            influence=influence,
+            key=key,
+            cell_params=cell_params,
+        )
+        return (state, add(total, part)), None
+
+    first = state, zero_gradient(params, xs.dtype)
+    (state, total), _ = lax.scan(body, first, (jnp.arange(time, dtype=jnp.int32), xs, targets))
+    return state.carry, finish(total, params)

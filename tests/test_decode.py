@@ -1,0 +1,686 @@
+"""Decoding against plain Python loops, in float64; sampling against probabilities, by counting."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn.typing import Cell
+from tests.reference import QUICK, assert_close, assert_same, loop, random_like
+
+pytestmark = pytest.mark.usefixtures("x64", "strict")
+
+V, D, H, B = 5, 3, 4, 3
+quick = partial(jax.jit, compiler_options=QUICK)
+CELLS = {"lstm": jaxrnn.lstm, "stack": jaxrnn.stack(jaxrnn.gru, jaxrnn.lstm)}
+PROMPT = jnp.asarray([[1, 2, 0], [4, 0, 3], [2, 3, 3]], jnp.int32)
+LENGTHS = jnp.asarray([3, 1, 2], jnp.int32)
+
+
+class Net:
+    """A cell with an embedding and a readout, all random, and a random carry."""
+
+    def __init__(self, cell, seed=0, size=V, batch=B):
+        shapes = jax.eval_shape(lambda key: cell.init(key, D, H, dtype=float), jax.random.key(0))
+        self.cell, self.params = cell, random_like(shapes, seed)
+        self.carry = random_like(cell.carry(self.params, (batch,)), seed + 1)
+        table, kernel, bias = jnp.zeros((size, D)), jnp.zeros((H, size)), jnp.zeros(size)
+        self.table, self.kernel, self.bias = random_like((table, kernel, bias), seed + 2, 2.0)
+        self.options = {"embed": self.embed, "readout": self.readout}
+        self.step = quick(cell.step)
+
+    def embed(self, token):
+        return self.table[token]
+
+    def readout(self, y):
+        return y @ self.kernel + self.bias
+
+    def row(self, b):
+        return jax.tree.map(lambda leaf: leaf[b], self.carry)
+
+    def advance(self, carry, token):
+        """The next carry and the log-probabilities of one row."""
+        carry, y = self.step(self.params, carry, self.embed(token))
+        return carry, jax.nn.log_softmax(self.readout(y))
+
+    def read(self, prompt, carry):
+        """The carry and the last token after a prompt of one row."""
+        for token in prompt[:-1]:
+            carry, _ = self.advance(carry, token)
+        return carry, prompt[-1]
+
+
+@pytest.fixture(scope="module", params=CELLS)
+def net(request):
+    with jax.enable_x64(True):
+        return Net(CELLS[request.param])
+
+
+@pytest.fixture(scope="module")
+def lstm():
+    with jax.enable_x64(True):
+        return Net(jaxrnn.lstm)
+
+
+def run(net, function, *args, **options):
+    """One of the functions under test, compiled."""
+    f = lambda params, carry, *args: function(net.cell, params, *args, carry, **options)  # noqa: E731
+    return quick(f)(net.params, net.carry, *args)
+
+
+# Generation.
+
+
+def test_greedy_generation_is_the_loop(net):
+    got = run(net, jaxrnn.generate, PROMPT, steps=6, lengths=LENGTHS, **net.options)
+    for b in range(B):
+        carry, fed = net.read(PROMPT[: LENGTHS[b], b], net.row(b))
+        for j in range(6):
+            carry, log_p = net.advance(carry, fed)
+            fed = int(jnp.argmax(log_p))
+            assert got.sequence[j, b] == fed, (j, b)
+            assert_close(got.log_probs[j, b], log_p[fed], f"log p of step {j}, row {b}")
+        assert_close(jax.tree.map(lambda leaf, b=b: leaf[b], got.carry), carry, f"carry {b}")
+    assert got.lengths.tolist() == [6] * B
+    assert got.sequence.dtype == PROMPT.dtype
+
+
+def test_a_row_ends_and_stays_padded(lstm):
+    generate = partial(run, lstm, jaxrnn.generate, PROMPT, lengths=LENGTHS, **lstm.options)
+    free = generate(steps=8)
+    # A token that some row but not every row says, and not first.
+    says = np.asarray(free.sequence)
+    ends = [t for t in range(V) if (says == t).any() and (says[0] != t).all()]
+    end = min(ends, key=lambda t: (says == t).any(axis=0).sum())
+    got = generate(steps=8, end=end, pad=-7)
+    assert len(set(got.lengths.tolist())) > 1
+    for b in range(B):
+        n = next((j + 1 for j in range(8) if says[j, b] == end), 8)
+        assert got.lengths[b] == n
+        assert got.sequence[:n, b].tolist() == says[:n, b].tolist()
+        assert got.sequence[n:, b].tolist() == [-7] * (8 - n)
+        assert_same(got.log_probs[:n, b], free.log_probs[:n, b], "log p")
+        assert not np.any(got.log_probs[n:, b])
+        short = generate(steps=n)
+        row = partial(jax.tree.map, lambda leaf, b=b: leaf[b])
+        assert_close(row(got.carry), row(short.carry), f"carry {b}")
+    assert (generate(steps=8, end=end).sequence[-1] == end).any()
+
+
+@pytest.mark.parametrize("choose", [None, jaxrnn.sampler(temperature=2.0)])
+def test_stopping_early_changes_nothing(lstm, choose):
+    options = dict(steps=40, end=2, pad=9, choose=choose, key=jax.random.key(3), **lstm.options)
+    late = run(lstm, jaxrnn.generate, PROMPT, **options)
+    early = run(lstm, jaxrnn.generate, PROMPT, early_stop=True, **options)
+    assert_same(early, late, "early_stop")
+    if choose is not None:
+        assert late.lengths.max() < 40  # there was something to stop for
+
+
+def test_sampling_depends_on_key_time_and_row_only(lstm):
+    choose = jaxrnn.sampler(temperature=1.5)
+    options = dict(choose=choose, key=jax.random.key(5), **lstm.options)
+    generate = partial(run, lstm, jaxrnn.generate, **options)
+    whole = generate(PROMPT, steps=7, lengths=LENGTHS)
+    assert not np.array_equal(whole.sequence, generate(PROMPT, steps=7).sequence)
+    # In two parts, each row at a time of its own.
+    part = generate(PROMPT, steps=3, lengths=LENGTHS)
+    rest = jaxrnn.generate(
+        lstm.cell, lstm.params, part.sequence[-1:], part.carry, steps=4,
+        start=LENGTHS - 1 + 3, **options,
+    )  # fmt: skip
+    assert_same(part.sequence, whole.sequence[:3], "first part")
+    assert_same(rest.sequence, whole.sequence[3:], "second part")
+    # Each row as if all prompts were as long as its own, and in a smaller batch.
+    for b in range(B):
+        alone = generate(PROMPT[: LENGTHS[b]], steps=7)
+        assert_same(alone.sequence[:, b], whole.sequence[:, b], f"row {b}")
+    fewer = jax.tree.map(lambda leaf: leaf[:2], lstm.carry)
+    two = jaxrnn.generate(
+        lstm.cell, lstm.params, PROMPT[:, :2], fewer, steps=7, lengths=LENGTHS[:2], **options
+    )
+    assert_same(two.sequence, whole.sequence[:, :2], "two rows of three")
+    other = generate(PROMPT, steps=7, lengths=LENGTHS, **{"key": jax.random.key(6)} | {})
+    assert not np.array_equal(other.sequence, whole.sequence)
+
+
+def test_log_probs_are_those_of_the_model_whatever_chose(lstm):
+    choose = jaxrnn.sampler(temperature=3.0, top_k=4)
+    got = run(
+        lstm, jaxrnn.generate, PROMPT, steps=6, choose=choose, key=jax.random.key(1),
+        **lstm.options,
+    )  # fmt: skip
+    said = jnp.concatenate([PROMPT, got.sequence[:-1]])
+    _, logits = run(lstm, jaxrnn.decode, said, **lstm.options)
+    want = jax.nn.log_softmax(logits[len(PROMPT) - 1 :])
+    want = np.take_along_axis(np.asarray(want), np.asarray(got.sequence)[..., None], -1)[..., 0]
+    assert_close(got.log_probs, want, "log p")
+
+
+def test_generated_tokens_have_the_probabilities_of_the_model():
+    """10,000 rows from one state: first tokens, and second tokens after each first."""
+    rows = 10_000
+    net = Net(jaxrnn.gru, batch=1)
+    carry = jnp.broadcast_to(net.carry, (rows, H))
+    choose = jaxrnn.sampler(temperature=1.3)
+    got = quick(partial(jaxrnn.generate, net.cell, steps=2, choose=choose, **net.options))(
+        net.params, jnp.full((1, rows), 1), carry, key=jax.random.key(0)
+    )
+    carry, log_p = net.advance(net.carry[0], 1)
+    joint = jax.nn.softmax(log_p / 1.3)[:, None] * jnp.stack(
+        [jax.nn.softmax(net.advance(carry, token)[1] / 1.3) for token in range(V)]
+    )
+    counts = np.zeros((V, V))
+    np.add.at(counts, tuple(np.asarray(got.sequence)), 1)
+    p, counts = np.ravel(joint), np.ravel(counts)
+    rare = rows * p < 10  # too rare for a normal approximation each by itself: one class
+    p = np.append(p[~rare], p[rare].sum())
+    counts = np.append(counts[~rare], counts[rare].sum())
+    assert len(p) > 8
+    z = (counts - rows * p) / np.sqrt(rows * p * (1 - p))
+    assert np.abs(z).max() < 4  # of at most 26
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_values_are_fed_back_and_differentiated_through(cell):
+    net = Net(cell)
+    kernel = random_like(jnp.zeros((H, D)), 9)
+    prompt = random_like(jnp.zeros((4, B, D)), 10)
+    lengths = np.asarray([4, 2, 1])
+    weights = random_like(jnp.zeros((5, B, D)), 11)
+
+    def looped(params, kernel, prompt):
+        rows = []
+        for b in range(B):
+            n = int(lengths[b])
+            carry, _, _ = loop(cell, params, prompt[: n - 1, b], net.row(b)) if n > 1 else (
+                net.row(b), None, None
+            )  # fmt: skip
+            fed, values = prompt[n - 1, b], []
+            for _ in range(5):
+                carry, y = cell.step(params, carry, fed)
+                fed = y @ kernel
+                values.append(fed)
+            rows.append(jnp.stack(values))
+        return jnp.sum(weights * jnp.stack(rows, 1)), jnp.stack(rows, 1)
+
+    def generated(params, kernel, prompt):
+        got = jaxrnn.generate(
+            cell, params, prompt, net.carry, steps=5, lengths=lengths, readout=lambda y: y @ kernel
+        )
+        assert got.log_probs is None
+        return jnp.sum(weights * got.sequence), got.sequence
+
+    gradients = [
+        quick(jax.grad(f, argnums=(0, 1, 2), has_aux=True))(net.params, kernel, prompt)
+        for f in (generated, looped)
+    ]
+    assert_close(*gradients, "gradients and values", 1e-10)
+
+
+# Given inputs, own outputs, and both.
+
+INPUTS = jnp.asarray([[1, 2, 0], [4, 0, 3], [2, 3, 3], [0, 1, 4], [3, 3, 1]], jnp.int32)
+
+
+def test_teacher_forcing_is_the_loop(net):
+    carry, logits = run(net, jaxrnn.decode, INPUTS, **net.options)
+    want, ys, _ = quick(partial(loop, net.cell))(net.params, net.embed(INPUTS), net.carry)
+    assert_close((carry, logits), (want, net.readout(ys)), "decode")
+
+
+def test_probability_0_is_teacher_forcing_and_1_is_free_running(net):
+    key = jax.random.key(2)
+    forced = run(net, jaxrnn.decode, INPUTS, **net.options)
+    traced = quick(
+        lambda p: jaxrnn.decode(
+            net.cell, net.params, INPUTS, net.carry, probability=p, key=key, **net.options
+        )
+    )
+    assert_close(traced(0.0), forced, "probability 0")
+    for choose in (None, jaxrnn.sampler(temperature=2.0)):
+        options = dict(choose=choose, key=key, **net.options)
+        _, logits = run(net, jaxrnn.decode, INPUTS, probability=1.0, **options)
+        free = run(net, jaxrnn.generate, INPUTS[:1], steps=len(INPUTS), **options)
+        own = jnp.concatenate([INPUTS[:1], free.sequence[:-1]])
+        _, want = run(net, jaxrnn.decode, own, **net.options)
+        assert_close(logits, want, "probability 1")
+    _, greedy = run(net, jaxrnn.decode, INPUTS, probability=1.0, **net.options)  # needs no key
+    assert_close(greedy, traced(1.0)[1], "greedy")
+
+
+def successor(size):
+    """A network without memory that predicts token + 1, so its outputs tell what it was fed."""
+    return Cell(
+        name="successor",
+        init=lambda *args, **options: {},
+        carry=lambda params, batch_shape=(): jnp.zeros((*batch_shape, 1)),
+        project=lambda params, x: jnp.roll(x, 1, axis=-1),
+        recurrent=lambda params, carry: carry,
+        update=lambda params, carry, zx, zh: (carry + zx[..., :1], zx),
+        hidden_size=None,
+    )
+
+
+def test_scheduled_sampling_feeds_own_tokens_at_the_rate_asked_for():
+    size, time, batch = 11, 40, 100
+    inputs = np.random.default_rng(0).integers(size, size=(time, batch))
+    embed = lambda token: jax.nn.one_hot(token, size)  # noqa: E731
+    decode = quick(
+        lambda key, probability, inputs, start: jaxrnn.decode(
+            successor(size), {}, inputs, embed=embed, probability=probability, key=key, start=start
+        )[1]
+    )
+    outputs = decode(jax.random.key(0), 0.3, inputs, 0)
+    fed = (np.argmax(np.asarray(outputs), -1) - 1) % size
+    own = (fed[:-1] + 1) % size
+    assert np.array_equal(fed[0], inputs[0])
+    assert np.all((fed[1:] == inputs[1:]) | (fed[1:] == own))
+    tell = inputs[1:] != own
+    rate, count = (fed[1:] == own)[tell].mean(), int(tell.sum())
+    assert abs(rate - 0.3) < 4 * np.sqrt(0.3 * 0.7 / count)
+    # The coins of different rows, times and keys are different; those of a time are its own.
+    coins = fed[1:] != inputs[1:]
+    assert len({tuple(row) for row in coins.T}) == batch
+    assert len({tuple(row) for row in coins}) == time - 1
+    late = np.argmax(decode(jax.random.key(0), 0.3, inputs[5:], 5), -1)
+    again = np.argmax(outputs[5:], -1)
+    same = fed[5] == inputs[5]  # rows that both were given their first input
+    assert same.sum() > 50
+    assert np.array_equal(late[:, same], again[:, same])
+    assert not np.array_equal(decode(jax.random.key(1), 0.3, inputs, 0), outputs)
+
+
+def test_values_are_differentiated_through_their_feedback(lstm):
+    kernel = random_like(jnp.zeros((H, D)), 9)
+    inputs, weights = random_like((jnp.zeros((5, B, D)), jnp.zeros((5, B, D))), 10)
+
+    def looped(params, kernel, inputs):
+        carry, fed, total = lstm.carry, inputs[0], 0.0
+        for t in range(5):
+            carry, y = lstm.cell.step(params, carry, fed)
+            fed = y @ kernel
+            total += jnp.sum(weights[t] * fed)
+        return total
+
+    def decoded(params, kernel, inputs):
+        readout = lambda y: y @ kernel  # noqa: E731
+        _, outputs = jaxrnn.decode(
+            lstm.cell, params, inputs, lstm.carry, readout=readout, probability=1.0
+        )
+        return jnp.sum(weights * outputs)
+
+    grads = [
+        quick(jax.grad(f, argnums=(0, 1, 2)))(lstm.params, kernel, inputs)
+        for f in (decoded, looped)
+    ]
+    assert_close(*grads, "gradients", 1e-10)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5])
+def test_padding_reaches_nothing(lstm, probability):
+    """A padded batch is its rows run alone, and NaN in the padding changes no bit."""
+    kernel = random_like(jnp.zeros((H, D)), 9)
+    inputs, weights = random_like((jnp.zeros((5, B, D)), jnp.zeros((5, B, D))), 10)
+    lengths = np.asarray([5, 0, 3])
+    past = np.arange(5)[:, None] >= lengths
+
+    def decoded(params, table, kernel, inputs, carry, lengths):
+        return jaxrnn.decode(
+            lstm.cell, params, inputs, carry, lengths=lengths, probability=probability,
+            key=jax.random.key(0), embed=lambda x: x @ table, readout=lambda y: y @ kernel + 1,
+        )  # fmt: skip
+
+    decode = quick(decoded)
+    table = random_like(jnp.zeros((D, D)), 8)
+    clean = decode(lstm.params, table, kernel, inputs, lstm.carry, lengths)
+    dirty_inputs = jnp.where(past[..., None], jnp.nan, inputs)
+    assert_same(decode(lstm.params, table, kernel, dirty_inputs, lstm.carry, lengths), clean, "NaN")
+    assert not np.any(clean[1][past])
+    short = decode(lstm.params, table, kernel, inputs[:3], lstm.carry, np.asarray([3, 3, 3]))
+    row = partial(jax.tree.map, lambda leaf: leaf[2])
+    assert_close(clean[1][:3, 2], short[1][:, 2], "row of length 3")
+    assert_close(row(clean[0]), row(short[0]), "its carry")
+    assert_same(*(jax.tree.map(lambda leaf: leaf[1], c) for c in (clean[0], lstm.carry)), "row 1")
+
+    def total(params, table, kernel, inputs):
+        carry, outputs = decoded(params, table, kernel, inputs, lstm.carry, lengths)
+        return jnp.sum(weights * outputs) + jnp.sum(carry.h)
+
+    grad = quick(jax.grad(total, argnums=(0, 1, 2, 3)))
+    grads = [grad(lstm.params, table, kernel, data) for data in (inputs, dirty_inputs)]
+    assert_same(grads[1], grads[0], "gradients")
+    assert not np.any(grads[0][3][past])
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(grads[0]))
+
+
+def test_dropout_of_the_cell_is_that_of_scan():
+    net = Net(jaxrnn.stack(jaxrnn.gru, jaxrnn.gru, dropout=0.5))
+    key = jax.random.key(7)
+    _, want = jaxrnn.scan(
+        net.cell, net.params, net.embed(INPUTS), net.carry, key=key, start=jnp.asarray(11)
+    )
+    for probability in (0.0, jnp.asarray(0.0)):
+        _, got = jaxrnn.decode(
+            net.cell, net.params, INPUTS, net.carry, embed=net.embed, key=key, start=11,
+            probability=probability, choose=lambda key, y: jnp.asarray(0),
+        )  # fmt: skip
+        assert_close(got, want, "dropout")
+
+
+def test_encoder_and_decoder_train_together():
+    """Gradients of the whole, through the carry handed over, are those of the loop."""
+    net = Net(jaxrnn.gru)
+    encoder = random_like(net.params, 20)
+    lengths = jnp.asarray([5, 2, 0])
+    source = random_like(jnp.zeros((5, B, D)), 21)
+    one_hot = jax.nn.one_hot(jnp.roll(INPUTS, -1, axis=0), V, dtype=float)
+
+    def value(logits):
+        return -jnp.sum(one_hot * jax.nn.log_softmax(logits))
+
+    def built(encoder, params, table, source):
+        carry, _ = jaxrnn.scan(net.cell, encoder, source, lengths=lengths)
+        embed = lambda token: table[token]  # noqa: E731
+        _, logits = jaxrnn.decode(net.cell, params, INPUTS, carry, embed=embed, readout=net.readout)
+        return value(logits)
+
+    def looped(encoder, params, table, source):
+        valid = np.arange(5)[:, None] < np.asarray(lengths)
+        zeros = net.cell.carry(encoder, (B,))
+        carry, _, _ = loop(net.cell, encoder, source, zeros, valid)
+        _, ys, _ = loop(net.cell, params, table[INPUTS], carry)
+        return value(net.readout(ys))
+
+    arguments = encoder, net.params, net.table, source
+    grads = [quick(jax.grad(f, argnums=(0, 1, 2, 3)))(*arguments) for f in (built, looped)]
+    assert_close(*grads, "gradients", 1e-11)
+
+
+# Choosing.
+
+LOGITS = np.asarray([0.3, 1.7, -0.6, 1.1, 1.1, -2.0])
+
+
+def expected(temperature=1.0, top_k=None, top_p=None):
+    """The probabilities of a sampler, from the definition."""
+    p = np.exp(LOGITS / temperature)
+    order = np.argsort(-LOGITS, kind="stable")[:top_k]
+    kept, mass = [], 0.0
+    for v in order:
+        if top_p is None or mass < top_p:
+            kept.append(v)
+        mass += p[v] / p[order].sum()
+    out = np.zeros(len(p))
+    out[kept] = p[kept] / p[kept].sum()
+    return out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 0.5},
+        {"top_k": 3},
+        {"top_k": 4, "temperature": 2.0},  # of the two equal logits both are kept
+        {"top_k": 2},  # and of them here the first
+        {"top_k": 100},
+        {"top_p": 0.7},
+        {"top_p": 1e-6},
+        {"top_p": 1.0},
+        {"top_p": 0.6, "temperature": 1.5, "top_k": 4},
+    ],
+    ids=str,
+)
+def test_sampler_draws_what_it_should(options):
+    n = 20_000
+    choose = jaxrnn.sampler(**options)
+    draws = jax.vmap(choose, (0, None))(jax.random.split(jax.random.key(0), n), LOGITS)
+    counts = np.bincount(draws, minlength=len(LOGITS))
+    p = expected(**options)
+    assert np.array_equal(counts > 0, p > 0)
+    spread = np.sqrt(n * p * (1 - p))
+    assert np.all(np.abs(counts - n * p) <= 4 * spread)
+
+
+def test_a_sampler_takes_leading_axes_and_half_types():
+    logits = jnp.asarray(np.stack([LOGITS, -LOGITS]), jnp.bfloat16)
+    for choose in (jaxrnn.greedy, jaxrnn.sampler(temperature=0), jaxrnn.sampler(top_k=1)):
+        token = choose(jax.random.key(0), logits)
+        assert token.tolist() == [1, 5]
+        assert token.dtype == jnp.int32
+    assert jaxrnn.sampler(top_p=0.9)(jax.random.key(0), logits).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"temperature": -0.1}, ValueError, "temperature: expected a finite number >= 0"),
+        ({"temperature": float("nan")}, ValueError, "temperature"),
+        ({"temperature": float("inf")}, ValueError, "temperature"),
+        ({"temperature": "hot"}, TypeError, "temperature: expected a number >= 0, got str"),
+        ({"top_k": 0}, ValueError, "top_k: expected a positive int, got 0"),
+        ({"top_k": 2.5}, TypeError, "top_k"),
+        ({"top_k": 0, "temperature": 0}, ValueError, "top_k"),
+        ({"top_p": 0.0}, ValueError, r"top_p: expected a probability in \(0, 1\], got 0.0"),
+        ({"top_p": 1.01}, ValueError, "top_p"),
+        ({"top_p": float("nan")}, ValueError, "top_p"),
+    ],
+)
+def test_a_sampler_refuses_nonsense(options, error, message):
+    with pytest.raises(error, match=message):
+        jaxrnn.sampler(**options)
+
+
+# Beam search.
+
+
+def hypotheses(net, prompt, carry, steps, end, alpha):
+    """All there are, best first: (score, log P, tokens)."""
+    found = []
+
+    def extend(carry, fed, tokens, log_prob):
+        carry, log_p = net.advance(carry, fed)
+        for v, lp in enumerate(np.asarray(log_p)):
+            new, total = [*tokens, v], log_prob + lp
+            if v == end or len(new) == steps:
+                found.append((total / ((5 + len(new)) / 6) ** alpha, total, new))
+            else:
+                extend(carry, v, new, total)
+
+    extend(*net.read(prompt, carry), [], 0.0)
+    return sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize(("alpha", "end"), [(0.0, 2), (1.7, 2), (0.0, None), (1.7, None)])
+def test_a_wide_beam_is_an_exhaustive_search(alpha, end):
+    size, steps = 3, 3
+    net = Net(jaxrnn.lstm, size=size, batch=2)
+    prompt, lengths = jnp.asarray([[0, 1], [1, 0]]), jnp.asarray([2, 1])
+    want = [
+        hypotheses(net, prompt[: lengths[b], b], net.row(b), steps, end, alpha) for b in range(2)
+    ]
+    count = len(want[0])
+    assert count == (15 if end == 2 else 27)
+    beams = count + 2
+    pad = {} if end is None else {"pad": 7}
+    got = run(
+        net, jaxrnn.beam_search, prompt, steps=steps, beams=beams, length_penalty=alpha, end=end,
+        lengths=lengths, **pad, **net.options,
+    )  # fmt: skip
+    for b in range(2):
+        for k, (score, log_prob, tokens) in enumerate(want[b]):
+            n = len(tokens)
+            assert got.sequence[k, :, b].tolist() == tokens + [7] * (steps - n), (k, b)
+            assert got.lengths[k, b] == n
+            assert_close(got.scores[k, b], score, f"score {k}, {b}")
+            assert_close(got.log_probs[k, b], log_prob, f"log P {k}, {b}")
+            carry, _ = net.read(
+                jnp.concatenate([prompt[: lengths[b], b], jnp.asarray(tokens)]), net.row(b)
+            )
+            mine = jax.tree.map(lambda leaf, k=k, b=b: leaf[k, b], got.carry)
+            assert_close(mine, carry, f"carry {k}, {b}")
+    assert np.all(got.scores[count:] == -np.inf)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_one_beam_is_greedy(net, alpha):
+    options = dict(steps=8, end=3, pad=-1, lengths=LENGTHS, **net.options)
+    greedy = run(net, jaxrnn.generate, PROMPT, **options)
+    beam = run(net, jaxrnn.beam_search, PROMPT, beams=1, length_penalty=alpha, **options)
+    assert_same(beam.sequence[0], greedy.sequence, "tokens")
+    assert_same(beam.lengths[0], greedy.lengths, "lengths")
+    assert_close(beam.log_probs[0], greedy.log_probs.sum(0), "log P")
+    assert_close(jax.tree.map(lambda leaf: leaf[0], beam.carry), greedy.carry, "carry")
+
+
+def test_a_narrow_beam_is_the_definition(lstm):
+    """The K best at every step, in plain Python; and the early stop changes nothing."""
+    K, steps, alpha, end = 3, 6, 0.9, 3
+    options = dict(
+        steps=steps, beams=K, end=end, pad=-1, length_penalty=alpha, lengths=LENGTHS,
+        **lstm.options,
+    )  # fmt: skip
+    got = run(lstm, jaxrnn.beam_search, PROMPT, **options)
+    for b in range(B):
+        carry, fed = lstm.read(PROMPT[: LENGTHS[b], b], lstm.row(b))
+        beams = [(0.0, 0.0, [], carry, fed)]
+        for _ in range(steps):
+            candidates = []
+            for beam in beams:
+                score, log_prob, tokens, carry, fed = beam
+                if tokens and tokens[-1] == end:
+                    candidates.append(beam)
+                    continue
+                carry, log_p = lstm.advance(carry, fed)
+                for v, lp in enumerate(np.asarray(log_p)):
+                    penalty = ((5 + len(tokens) + 1) / 6) ** alpha
+                    new = log_prob + lp
+                    candidates.append((new / penalty, new, [*tokens, v], carry, v))
+            beams = sorted(candidates, key=lambda c: -c[0])[:K]
+        for k, (score, log_prob, tokens, carry, _) in enumerate(beams):
+            n = len(tokens)
+            assert got.sequence[k, :, b].tolist() == tokens + [-1] * (steps - n)
+            assert_close(got.scores[k, b], score, f"score {k}, {b}")
+            assert_close(got.log_probs[k, b], log_prob, f"log P {k}, {b}")
+            mine = jax.tree.map(lambda leaf, k=k, b=b: leaf[k, b], got.carry)
+            assert_close(mine, carry, f"carry {k}, {b}")
+    assert np.any(got.lengths < steps)
+    assert np.any(got.lengths == steps)
+    long = options | {"steps": 30}
+    late = run(lstm, jaxrnn.beam_search, PROMPT, **long)
+    assert_same(run(lstm, jaxrnn.beam_search, PROMPT, early_stop=True, **long), late, "early")
+    assert late.lengths.max() < 30
+
+
+# The last valid step.
+
+
+def test_last():
+    ys = random_like(jnp.zeros((4, 3, 2)), 0)
+    initial = random_like(jnp.zeros((3, 2)), 1)
+    lengths = np.asarray([4, 0, 2])
+    want = np.stack([ys[3, 0], initial[1], ys[1, 2]])
+    dirty = jnp.where((np.arange(4)[:, None] >= lengths)[..., None], jnp.nan, ys)
+    assert_same(jax.jit(jaxrnn.last)(dirty, lengths, initial=initial), want, "last")
+    assert_same(jaxrnn.last(ys, lengths)[1], np.zeros(2), "zeros")
+    assert_same(jaxrnn.last(ys), ys[-1], "no lengths")
+    assert_same(jaxrnn.last(ys[:0], initial=initial), initial, "no steps")
+    assert_same(jaxrnn.last(ys[:, 0], jnp.asarray(3)), ys[2, 0], "no batch")
+    grads = jax.grad(lambda ys: jnp.sum(initial * jaxrnn.last(ys, lengths)))(dirty)
+    assert_same(grads, np.zeros_like(ys) + np.where(
+        (np.arange(4)[:, None] == lengths - 1)[..., None], initial, 0), "gradient")  # fmt: skip
+
+
+def test_last_is_the_carry_of_scan(lstm):
+    xs = random_like(jnp.zeros((4, B, D)), 3)
+    lengths = np.asarray([4, 0, 2])
+    carry, ys = jaxrnn.scan(lstm.cell, lstm.params, xs, lstm.carry, lengths=lengths)
+    assert_same(jaxrnn.last(ys, lengths, initial=lstm.carry.h), carry.h, "last")
+
+
+# Any batch axes, transformations, and bad input.
+
+
+def test_no_batch_axis_and_two(lstm):
+    options = {"steps": 4, **lstm.options}
+    want = run(lstm, jaxrnn.generate, PROMPT, **options)
+    found = run(lstm, jaxrnn.beam_search, PROMPT, beams=2, **options)
+    one = jaxrnn.generate(lstm.cell, lstm.params, PROMPT[:, 1], lstm.row(1), **options)
+    assert_same(one.sequence, want.sequence[:, 1], "no batch axis")
+    one = jaxrnn.beam_search(lstm.cell, lstm.params, PROMPT[:, 1], lstm.row(1), beams=2, **options)
+    assert_same(one.sequence, found.sequence[:, :, 1], "no batch axis")
+    carry = jax.tree.map(lambda leaf: leaf[:, None], lstm.carry)
+    two = jaxrnn.generate(lstm.cell, lstm.params, PROMPT[:, :, None], carry, **options)
+    assert_same(two.sequence[:, :, 0], want.sequence, "two batch axes")
+    rows = jax.vmap(
+        lambda prompt, carry: jaxrnn.beam_search(
+            lstm.cell, lstm.params, prompt, carry, beams=2, **options
+        ),
+        (1, 0),
+    )(PROMPT, lstm.carry)
+    assert_same(jnp.moveaxis(rows.sequence, 0, -1), found.sequence, "vmap")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps: expected a positive int, got 0"),
+        ({"prompt": PROMPT[:0]}, ValueError, "prompt: expected at least one step"),
+        ({"lengths": np.asarray([3, 0, 1])}, ValueError, "lengths: expected values in 1..3"),
+        ({"lengths": np.asarray([3, 4, 1])}, ValueError, "lengths"),
+        ({"pad": 0}, ValueError, "pad: expected it only with a token `end`"),
+        ({"early_stop": True}, ValueError, "early_stop: expected it only with"),
+        ({"choose": jaxrnn.sampler()}, ValueError, "key: expected a PRNG key to sample with"),
+        ({"readout": lambda y: y[..., None]}, ValueError, r"choose\(readout\(y\)\)"),
+        ({"embed": lambda token: token}, TypeError, "embed: expected a function"),
+        ({"prompt": PROMPT > 1}, TypeError, "prompt: expected integers or floats"),
+        ({"cell": jaxrnn.bidirectional(jaxrnn.lstm)}, TypeError, "cell: expected a Cell, which"),
+        ({"prompt": jnp.ones((2, B, D)), "embed": lambda x: x, "end": 1}, ValueError, "end: "),
+    ],
+)
+def test_generate_refuses_nonsense(lstm, change, error, message):
+    options = {"cell": lstm.cell, "prompt": PROMPT, "steps": 2, **lstm.options} | change
+    cell, prompt = options.pop("cell"), options.pop("prompt")
+    with pytest.raises(error, match=message):
+        jaxrnn.generate(cell, lstm.params, prompt, lstm.carry, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"beams": 0}, ValueError, "beams: expected a positive int, got 0"),
+        ({"length_penalty": -1.0}, ValueError, "length_penalty: expected a number >= 0, got -1.0"),
+        ({"early_stop": True}, ValueError, "early_stop"),
+    ],
+)
+def test_beam_search_refuses_nonsense(lstm, change, error, message):
+    options = {"steps": 2, "beams": 2, **lstm.options} | change
+    with pytest.raises(error, match=message):
+        jaxrnn.beam_search(lstm.cell, lstm.params, PROMPT, lstm.carry, **options)
+
+
+def test_decode_and_beam_search_refuse_nonsense(lstm):
+    decode = partial(jaxrnn.decode, lstm.cell, lstm.params, INPUTS, lstm.carry, **lstm.options)
+    with pytest.raises(ValueError, match=r"probability: expected a number in \[0, 1\], got 1.5"):
+        decode(probability=1.5)
+    with pytest.raises(ValueError, match="key: expected a PRNG key to draw who is fed"):
+        decode(probability=0.5)
+    with pytest.raises(TypeError, match="prompt: expected integers"):
+        jaxrnn.beam_search(lstm.cell, lstm.params, jnp.ones((1, B, D)), steps=2, beams=2)
+
+
+def test_float32_stays_float32_and_half_types_work():
+    for dtype in (jnp.float32, jnp.bfloat16):
+        params = jaxrnn.lstm.init(jax.random.key(0), V, V, dtype=dtype)
+        embed = lambda token, dtype=dtype: jax.nn.one_hot(token, V, dtype=dtype)  # noqa: E731
+        got = jaxrnn.generate(jaxrnn.lstm, params, PROMPT, steps=3, embed=embed)
+        assert got.log_probs.dtype == jnp.float32
+        assert got.carry.h.dtype == dtype
+        values = jaxrnn.generate(jaxrnn.lstm, params, jnp.ones((2, B, V), dtype), steps=3)
+        assert values.sequence.dtype == dtype
+        beams = jaxrnn.beam_search(jaxrnn.lstm, params, PROMPT, steps=3, beams=2, embed=embed)
+        assert beams.scores.dtype == jnp.float32

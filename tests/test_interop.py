@@ -1,0 +1,285 @@
+"""Conversion of mappings, without any other library: round trips, errors, `infer`, `probe`."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn import interop
+from tests.interop_live import D, H, network
+from tests.interop_table import LIBRARIES, ROWS, markdown
+from tests.reference import assert_same, random_like
+
+LSTM4 = {
+    "weight_ih_l0": np.ones((16, 3), "f"),
+    "weight_hh_l0": np.ones((16, 4), "f"),
+    "bias_ih_l0": np.ones(16, "f"),
+    "bias_hh_l0": np.ones(16, "f"),
+}
+
+
+def sizes(library):
+    return {"input_size": D, "hidden_size": H} if library == "cudnn" else {}
+
+
+def random_params(net, row, dtype="float32"):
+    """Random parameters that have a place in the row's library."""
+    init = lambda key: net.init(key, D, H, dtype=jnp.dtype(dtype))  # noqa: E731
+    params = random_like(jax.eval_shape(init, jax.random.key(0)), 1)
+    params = jax.tree.map(lambda x: x.at[..., 0].set(-0.0), params)
+    if row.module == "GRUCell" and row.library == "nnx":  # no bias inside the reset product
+        params = _gru(params, lambda p: p._replace(recurrent_bias=jnp.zeros_like(p.recurrent_bias)))
+    if row.module == "MGUCell":  # one gate for both
+        params = _gru(params, lambda p: jaxrnn.GRUParams(*(_tie(leaf) for leaf in p[:3]), p[3]))
+    return params
+
+
+def _gru(params, change):
+    leaf = lambda x: isinstance(x, jaxrnn.GRUParams)  # noqa: E731
+    return jax.tree.map(change, params, is_leaf=leaf)
+
+
+def _tie(leaf):
+    r, _, n = jnp.split(leaf, 3, axis=-1)
+    return jnp.concatenate([r, r, n], axis=-1)
+
+
+CASES = [
+    pytest.param(row, layers, directions, id=f"{row.library}-{row.module}-{layers}x{directions}")
+    for row in ROWS
+    for layers in row.layers
+    for directions in row.directions
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("row", "layers", "directions"), CASES)
+def test_dump_then_load_is_the_identity(row, layers, directions, dtype):
+    if row.library == "haiku" and row.module == "LSTM":
+        row = row._replace(cell=interop.haiku.lstm)
+    net, module = network(row, layers, directions), getattr(interop, row.library)
+    params = random_params(net, row, dtype)
+    options = {"mgu": True} if row.module == "MGUCell" else {}
+    options = {"optimized": False} if (row.library, row.module) == ("nnx", "LSTMCell") else options
+    arrays = module.dump(net, params, **options)
+    back = module.load(net, arrays, **sizes(row.library))
+    assert_same(back, params, "params")
+    signs = jax.tree.map(lambda a, b: bool((jnp.signbit(a) == jnp.signbit(b)).all()), back, params)
+    assert jax.tree.all(signs), "a zero changed its sign"
+
+
+def test_haiku_rounds_only_the_forget_bias():
+    params = random_like(jaxrnn.lstm.init(jax.random.key(0), D, H), 1)
+    back = interop.haiku.load(jaxrnn.lstm, interop.haiku.dump(jaxrnn.lstm, params))
+    forget = slice(H, 2 * H)
+    assert_same(back.input_kernel, params.input_kernel, "input_kernel")
+    assert_same(back.recurrent_kernel, params.recurrent_kernel, "recurrent_kernel")
+    assert_same(jnp.delete(back.bias, jnp.arange(H, 2 * H)),
+                jnp.delete(params.bias, jnp.arange(H, 2 * H)), "bias")  # fmt: skip
+    bound = jnp.finfo("float32").eps * (1 + jnp.abs(params.bias[forget]))
+    assert (jnp.abs(back.bias[forget] - params.bias[forget]) <= bound).all()
+    cell, state = interop.haiku.lstm, jaxrnn.LSTMCarry(*random_like((jnp.ones(H),) * 2, 2))
+    shifted = params._replace(bias=params.bias.at[forget].add(1))
+    one, other = (c.step(p, state, jnp.ones(D))[1] for c, p in ((cell, params), (jaxrnn.lstm, shifted)))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_float64_is_kept_or_refused():
+    arrays = {name: array.astype("float64") for name, array in LSTM4.items()}
+    net = jaxrnn.rnn(jaxrnn.lstm)
+    with pytest.raises(ValueError, match="float64 needs jax_enable_x64"):
+        interop.torch.load(net, arrays)
+    assert interop.torch.load(net, arrays, dtype="float32")[0].bias.dtype == jnp.float32
+    with jax.enable_x64(True):
+        assert interop.torch.load(net, arrays)[0].bias.dtype == jnp.float64
+
+
+def test_every_problem_is_in_one_error():
+    arrays = dict(LSTM4)
+    del arrays["bias_hh_l0"]
+    arrays["weight_ih_l0"] = np.ones((15, 3), "f")
+    arrays["bias_ih_l0"] = np.ones(16, int)
+    arrays["surplus"] = np.ones((2, 2), "f")
+    arrays["epoch"] = 3
+    with pytest.raises(ValueError, match="do not fit 'stack\\(lstm\\)' as torch") as caught:
+        interop.torch.load(jaxrnn.rnn(jaxrnn.lstm), arrays)
+    lines = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    assert lines == [
+        "weight_ih_l0: expected [16, 3], got float32[15, 3]",
+        "bias_ih_l0: expected floating-point numbers, got int64[16]",
+        "bias_hh_l0: expected [16], missing",
+        "surplus: unexpected float32[2, 2]",
+        "epoch: unexpected int",
+    ]
+
+
+def test_mixed_dtypes_are_a_problem():
+    arrays = {**LSTM4, "bias_ih_l0": np.ones(16, "float16")}
+    with pytest.raises(ValueError, match="dtypes: expected one, got \\['float16', 'float32'\\]"):
+        interop.torch.load(jaxrnn.rnn(jaxrnn.lstm), arrays)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.library}-{row.module}")
+def test_missing_and_misshaped_arrays_are_named(row):
+    net, module = network(row, row.layers[-1], 1), getattr(interop, row.library)
+    if row.library == "cudnn":
+        flat = module.dump(net, net.init(jax.random.key(0), D, H))
+        with pytest.raises(ValueError, match="source: expected shape"):
+            module.load(net, flat[:-1], **sizes("cudnn"))
+        return
+    from jaxrnn.interop import convert
+
+    separator = "." if row.library in ("torch", "equinox", "onnx") else "/"
+    arrays = convert.flatten(module.dump(net, random_params(net, row)), separator)
+    for name in arrays:
+        with pytest.raises(ValueError, match="missing") if not optional(name) else nothing():
+            module.load(net, {k: v for k, v in arrays.items() if k != name})
+        with pytest.raises(ValueError, match="expected"):
+            module.load(net, {**arrays, name: arrays[name][..., :-1]})
+
+
+def optional(name):
+    """Whether it may be absent by itself: the only bias of its module."""
+    return name.endswith(("bias", "B", "P", "linear_1/b"))
+
+
+class nothing:
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *error):
+        return None if error[0] is None else issubclass(error[0], ValueError)
+
+
+def test_another_variant_of_equal_shapes_is_refused():
+    gru = jaxrnn.gru.init(jax.random.key(0), D, H)
+    gru = gru._replace(recurrent_bias=jnp.ones(H))
+    torch = interop.torch.dump(jaxrnn.gru, gru)
+    with pytest.raises(ValueError, match="reset is 'before', and in torch 'after'"):
+        interop.torch.load(jaxrnn.gru_reset_before, torch)
+    with pytest.raises(ValueError, match="bias inside the reset product of the gate n"):
+        interop.nnx.dump(jaxrnn.gru, gru)
+    with pytest.raises(ValueError, match="reset is 'after', and in haiku 'before'"):
+        interop.haiku.dump(jaxrnn.gru, gru)
+    with pytest.raises(ValueError, match="resets after the product, and 'gru_reset_before'"):
+        interop.keras.load(jaxrnn.gru_reset_before, interop.keras.dump(jaxrnn.gru, gru))
+    with pytest.raises(ValueError, match="the gates r and z share W"):
+        interop.linen.dump(jaxrnn.gru, gru, mgu=True)
+    with pytest.raises(ValueError, match="activation is 'tanh', and in haiku 'relu'"):
+        interop.haiku.dump(jaxrnn.elman, jaxrnn.elman.init(jax.random.key(0), D, H))
+    projected = jaxrnn.make_lstm(proj_size=2)
+    with pytest.raises(ValueError, match="proj_size is 2, and in ONNX None"):
+        interop.onnx.dump(projected, projected.init(jax.random.key(0), D, H))
+    clipped = jaxrnn.make_lstm(cell_clip=1.0)
+    with pytest.raises(ValueError, match="cell_clip is 1.0, and in torch None"):
+        interop.torch.dump(clipped, clipped.init(jax.random.key(0), D, H))
+
+
+def test_a_bias_that_has_no_place_is_refused():
+    params = jaxrnn.lstm.init(jax.random.key(0), D, H)  # a forget bias of 1
+    with pytest.raises(ValueError, match="a non-zero bias of the gate f"):
+        interop.torch.dump(jaxrnn.lstm, params, bias=False)
+
+
+def test_update_convention_is_converted():
+    write = jaxrnn.make_gru(reset="before", update="write")
+    params = random_like(write.init(jax.random.key(0), D, H), 1)
+    arrays = interop.haiku.dump(write, params)
+    keep = interop.haiku.load(jaxrnn.gru_reset_before, arrays)
+    assert_same(interop.haiku.load(write, arrays), params, "params")
+    h, x = random_like((jnp.ones(H), jnp.ones(D)), 2)
+    one, other = write.step(params, h, x)[1], jaxrnn.gru_reset_before.step(keep, h, x)[1]
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(one, jaxrnn.gru_reset_before.step(params, h, x)[1], atol=1e-3)
+
+
+def test_unknown_cells_and_shapes_of_networks_are_type_errors():
+    other = jaxrnn.lstm._replace(name="mine")
+    with pytest.raises(TypeError, match="got 'mine', which no other library has"):
+        interop.torch.load(other, LSTM4)
+    with pytest.raises(TypeError, match="expected a cell or both directions of one"):
+        interop.torch.load(jaxrnn.stack(jaxrnn.stack(jaxrnn.lstm)), LSTM4)
+    with pytest.raises(TypeError, match="params"):
+        interop.torch.dump(jaxrnn.lstm, jaxrnn.gru.init(jax.random.key(0), D, H))
+
+
+def test_prefixes():
+    net, two = jaxrnn.rnn(jaxrnn.lstm), jaxrnn.rnn(jaxrnn.lstm, 2)
+    params = random_like(two.init(jax.random.key(0), D, H), 1)
+    whole = interop.torch.dump(two, params, prefix="encoder.lstm")
+    whole["head.weight"] = np.ones((2, 4), "f")
+    assert_same(interop.torch.load(two, whole, prefix="encoder.lstm"), params, "params")
+    assert interop.torch.infer(whole, "encoder.lstm").name == two.name
+    cells = interop.torch.dump(two, params, prefix=["lstm1", "lstm10"])
+    assert "lstm1.weight_ih" in cells
+    assert_same(interop.torch.load(two, cells, prefix=["lstm1", "lstm10"]), params, "params")
+    with pytest.raises(ValueError, match="one for each of 1 layers, got 2"):
+        interop.torch.load(net, cells, prefix=["lstm1", "lstm10"])
+    linen = interop.linen.dump(two, params, prefix=["LSTMCell_0", "LSTMCell_1"])
+    assert set(linen["LSTMCell_0"]) >= {"ii", "hf"}
+    assert_same(interop.linen.load(two, linen, prefix=["LSTMCell_0", "LSTMCell_1"]), params, "p")
+
+
+def test_keras_names_in_all_their_forms():
+    net = jaxrnn.rnn(jaxrnn.gru, 2, bidirectional=True)
+    params = random_like(net.init(jax.random.key(0), D, H), 1)
+    names = list(interop.keras.dump(net, params).items())
+    live, file = {}, {}
+    for k, (name, array) in enumerate(names):
+        layer, direction, last = name.split("/")
+        number = ("kernel", "recurrent_kernel", "bias").index(last)
+        live[f"m/bidirectional_{9 + int(layer)}/{direction}_gru_{k}/gru_cell/{last}:0"] = array
+        place = "bidirectional" + "_10" * int(layer)
+        file[f"layers/{place}/{direction}_layer/cell/vars/{number}"] = array
+    file["optimizer/vars/0"] = np.ones(3)
+    file["layers/bidirectional/seed_generator/vars/0"] = np.ones(2, "uint32")
+    for source in (live, dict(reversed(file.items()))):
+        assert_same(interop.keras.load(net, source), params, "params")
+        assert interop.keras.infer(source).name == net.name
+
+
+def test_what_infer_cannot_place_is_an_error():
+    nothing = {"other": np.ones((3, 3), "f")}
+    for name in set(LIBRARIES) - {"cudnn"}:
+        with pytest.raises(ValueError, match="source: expected"):
+            getattr(interop, name).infer(nothing)
+    with pytest.raises(ValueError, match="1, 3 or 4 blocks of 4"):
+        interop.torch.infer({"weight_hh": np.ones((8, 4))})
+
+
+def test_probe_tells_variants_apart():
+    relu = jaxrnn.make_elman(activation="relu")
+    params = random_like(relu.init(jax.random.key(0), D, H), 1)
+    xs = random_like(jnp.ones((5, 2, D)), 2)
+    ys = jaxrnn.scan(relu, params, xs)[1]
+    assert interop.probe(relu, params, xs, ys) == 0
+    with pytest.raises(ValueError, match="not the same function"):
+        interop.probe(jaxrnn.elman, params, xs, ys)
+    with pytest.raises(ValueError, match="ys: expected shape"):
+        interop.probe(relu, params, xs, ys[1:])
+    with pytest.raises(ValueError, match="difference of nan"):
+        interop.probe(relu, params, xs, ys * jnp.nan)
+
+
+def test_no_library_is_imported():
+    code = (
+        "import sys, jaxrnn, numpy as np\n"
+        "from jaxrnn import interop\n"
+        "for name in interop.__all__: getattr(interop, name)\n"
+        "a = {'weight_ih': np.ones((5, 3), 'f'), 'weight_hh': np.ones((5, 5), 'f')}\n"
+        "interop.torch.dump(jaxrnn.elman, interop.torch.load(jaxrnn.elman, a))\n"
+        "names = 'torch flax haiku equinox keras onnx onnxruntime h5py safetensors'.split()\n"
+        "print([name for name in names if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_table_has_a_line_for_every_row():
+    lines = markdown().splitlines()
+    assert len(lines) == 2 + len(ROWS)
+    assert {line.count("|") for line in lines} == {8}

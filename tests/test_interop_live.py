@@ -1,0 +1,100 @@
+"""Every row of `interop_table` against the live library: outputs, states and gradients.
+
+Weights, biases and initial states are random. The gradient with respect to each of the library's
+arrays is compared through a random direction v in it: loading is affine, so <g, v> there is
+<gradient here, load(v) - load(0)>; those with respect to inputs and states directly.
+"""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn import interop
+from tests.interop_live import MAKE, D, H, network, spread
+from tests.interop_table import ROWS
+from tests.reference import QUICK, assert_close, inner, random_like, with_gradients
+
+pytestmark = [
+    pytest.mark.oracle,
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
+]
+
+T, B = 5, 2
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+CASES = [
+    pytest.param(row, layers, directions, bias, id=f"{row.library}-{row.module}-{layers}x{directions}"
+                 f"{'' if bias else '-nobias'}")
+    for row in ROWS
+    if row.library in MAKE
+    for layers in row.layers
+    for directions in row.directions
+    for bias in row.bias
+]  # fmt: skip
+
+
+def load(row, net, arrays):
+    sizes = {"input_size": D, "hidden_size": H} if row.library == "cudnn" else {}
+    source = arrays["flat"] if row.library == "cudnn" else arrays
+    return getattr(interop, row.library).load(net, source, **sizes)
+
+
+@cache
+def ours(net):
+    def run(params, xs, carry):
+        carry, ys = jaxrnn.scan(net, params, xs, carry)
+        return ys, spread(net, carry)
+
+    return jax.jit(with_gradients(run), compiler_options=QUICK)
+
+
+def random_arrays(shapes, dtype, seed):
+    rng = np.random.default_rng(seed)
+    return {name: (0.5 * rng.normal(size=s)).astype(dtype) for name, s in shapes.items()}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("row", "layers", "directions", "bias"), CASES)
+def test_live(row, layers, directions, bias, dtype, request):
+    if dtype == "float64":
+        request.getfixturevalue("x64")
+    net = network(row, layers, directions)
+    live = MAKE[row.library](row, layers, directions, bias, dtype)
+    arrays = random_arrays(live.shapes, dtype, 0)
+    if row.infers:
+        options = {"nonlinearity": "relu"} if row.module == "RNN(relu)" else {}
+        made = getattr(interop, row.library).infer(arrays, **options)
+        assert [c.name for c in flat(made)] == [c.name for c in flat(net)]
+    params = load(row, net, arrays)
+    xs = random_like(jax.ShapeDtypeStruct((T, B, D), dtype), 1)
+    carry = random_like(net.carry(params, (B,)), 2)
+    grid = spread(net, carry)
+    shapes = jax.eval_shape(lambda *a: jaxrnn.scan(net, *a), params, xs, carry)
+    weights = random_like((shapes[1], spread(net, shapes[0])), 3)
+    mine, (g_params, g_xs, g_carry) = ours(net)(weights, params, xs, carry)
+    gradients = live.gradients or jax.jit(with_gradients(live.run), compiler_options=QUICK)
+    theirs, (h_arrays, h_xs, h_grid) = gradients(weights, arrays, xs, grid)
+    tolerance = TOLERANCE[dtype]
+    assert_close(list(mine), list(theirs), "outputs", tolerance)
+    assert_close(g_xs, jnp.asarray(h_xs), "gradient of xs", tolerance)
+    assert_close(spread(net, g_carry), h_grid, "gradient of the carry", tolerance)
+    zero = load(row, net, {name: np.zeros_like(a) for name, a in arrays.items()})
+    for name in arrays:
+        v = random_arrays(live.shapes, dtype, 4)
+        v = {key: a if key == name else np.zeros_like(a) for key, a in v.items()}
+        direction = jax.tree.map(jnp.subtract, load(row, net, v), zero)
+        assert_close(
+            inner(g_params, direction) / np.sqrt(v[name].size),
+            jnp.asarray(np.sum(h_arrays[name] * v[name]) / np.sqrt(v[name].size)),
+            f"gradient of {name}",
+            tolerance,
+        )
+
+
+def flat(net):
+    from jaxrnn.interop import structure
+
+    return [unit.cell for row in structure.units(net) for unit in row]

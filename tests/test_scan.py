@@ -1,0 +1,385 @@
+"""What `jaxrnn.scan` owes every cell, shown on a few: options, transforms, traces, memory."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn.cells import CELLS
+from jaxrnn.typing import Cell
+from tests.reference import (
+    KINDS,
+    B,
+    T,
+    assert_close,
+    assert_same,
+    inner,
+    loop,
+    make,
+    quick,
+    random_like,
+    reference,
+    reversed_reference,
+    scan,
+    with_gradients,
+)
+
+exact = pytest.mark.usefixtures("x64", "strict")
+kinds = pytest.mark.parametrize("name", KINDS)
+
+
+@exact
+@kinds
+@pytest.mark.parametrize("given", ["lengths", "mask", "reset", "lengths and mask"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_each_option_by_itself(name, given, reverse):
+    case, rng = make(name), np.random.default_rng(1)
+    lengths, ones = np.array([3, 5]), np.ones((T, B), bool)
+    mask, reset = rng.random((T, B)) < 0.6, rng.random((T, B)) < 0.4
+    options, valid = {}, ones
+    if "lengths" in given:
+        options["lengths"], valid = lengths, valid & (np.arange(T)[:, None] < lengths)
+    if "mask" in given:
+        options["mask"], valid = mask, valid & mask
+    if given == "reset":
+        options["reset"] = reset
+    else:
+        reset = ~ones
+    want = (reversed_reference if reverse else reference)(name)(
+        case.weights, *case.inputs, valid=valid, reset=reset
+    )
+    run = quick(with_gradients(partial(scan, case.cell, reverse=reverse, chunk=3, **options)))
+    assert_close(run(case.weights, *case.inputs), want, given)
+
+
+@exact
+@kinds
+def test_derivatives_by_one_argument_alone(name):
+    """What has no tangent is not computed, and must not be needed."""
+    case = make(name)
+    _, wanted = reference(name)(case.weights, *case.inputs)
+
+    def f(*inputs):
+        return inner(scan(case.cell, *inputs), case.weights)
+
+    tangents = random_like(case.inputs, 9)
+    kept = ("params", "xs", "carry")
+
+    def alone(inputs):
+        found = {}
+        for at, label in enumerate(kept):
+            one = lambda x, at=at: f(*inputs[:at], x, *inputs[at + 1 :])  # noqa: E731
+            _, pushed = jax.jvp(one, inputs[at : at + 1], tangents[at : at + 1])
+            found[label] = jax.grad(one)(inputs[at]), pushed
+        bias = lambda b: f(inputs[0]._replace(bias=b), *inputs[1:])  # noqa: E731
+        found["bias"] = jax.grad(bias)(inputs[0].bias), None
+        return found
+
+    found = quick(alone)(case.inputs)
+    for label, gradient, tangent in zip(kept, wanted, tangents, strict=True):
+        assert_close(found[label][0], gradient, f"gradient by {label}")
+        assert_close(found[label][1], inner(gradient, tangent), f"tangent by {label}", 1e-11)
+    assert_close(found["bias"][0], wanted[0].bias, "gradient by the bias")
+
+
+@exact
+@kinds
+def test_defaults(name):
+    """No carry is the zero carry, and `return_carries` adds nothing but the carries."""
+    case = make(name)
+    zero = case.cell.carry(case.params, (B,))
+    want = jaxrnn.scan(case.cell, case.params, case.xs, zero, return_carries=True)
+    assert_same(jaxrnn.scan(case.cell, case.params, case.xs), want[:2], "defaults")
+    as_lists = jaxrnn.scan(
+        case.cell, case.params, case.xs, lengths=[T] * B, mask=np.ones((T, B), bool).tolist()
+    )
+    assert_close(as_lists, want[:2], "lists")
+
+
+@exact
+def test_any_batch_shape():
+    """No batch axis, and three of them with every option."""
+    rng, shape = np.random.default_rng(2), (2, 1, 3)
+    case = make("lstm")
+    xs = jnp.asarray(rng.normal(size=(T, *shape, 3)))
+    carry = random_like(case.cell.carry(case.params, shape), 3)
+    lengths, mask = rng.integers(0, T + 1, shape), rng.random((T, *shape)) < 0.7
+    reset = rng.random((T, *shape)) < 0.3
+    got = jax.jit(partial(scan, case.cell))(case.params, xs, carry, lengths, mask, reset)
+    one = quick(partial(loop, case.cell))
+    for at in np.ndindex(shape):
+        row = (slice(None), *at)
+        valid = mask[row] & (np.arange(T) < lengths[at])
+        mine = jax.tree.map(lambda leaf, at=at: leaf[at], carry)
+        last, ys, carries = one(case.params, xs[row], mine, valid, reset[row])
+        assert_close(jax.tree.map(lambda leaf, at=at: leaf[at], got[0]), last, f"row {at}")
+        rows = jax.tree.map(lambda leaf, row=row: leaf[row], got[1:])
+        assert_close(rows, (ys, carries), f"row {at}")
+
+
+@exact
+def test_traced_lengths_are_clipped():
+    case = make("gru_reset_before")
+    run = quick(partial(scan, case.cell))
+    for lengths in ([-3, T + 4], [0, T]):
+        got = run(case.params, case.xs, case.carry, np.array(lengths))
+        want = run(case.params, case.xs, case.carry, np.clip(lengths, 0, T))
+        assert_same(got, want, f"{lengths}")
+
+
+@exact
+@pytest.mark.parametrize("time", [0, 2])
+@pytest.mark.parametrize("batch", [(), (0,), (2,), (2, 0)])
+def test_nothing_to_do(time, batch):
+    """T = 0 and empty batches with every option, with gradients."""
+    case = make("lstm")
+    xs = jnp.zeros((time, *batch, 3), jnp.float64)
+    carry = random_like(case.cell.carry(case.params, batch), 1)
+    lengths = jnp.zeros(batch, jnp.int32)
+    mask = jnp.ones((time, *batch), bool)
+    for options in ({}, {"reverse": True}, {"chunk": 1}):
+        f = with_gradients(partial(scan, case.cell, **options))
+        shapes = jax.eval_shape(partial(scan, case.cell), case.params, xs, carry)
+        outputs, (params, _, by_carry) = quick(f)(
+            jax.tree.map(lambda s: jnp.ones(s.shape, s.dtype), (shapes[0], *shapes[1:])),
+            *(case.params, xs, carry, lengths, mask, mask),
+        )
+        assert_same(outputs[0], carry, "carry")
+        assert outputs[1].shape == (time, *batch, 4)
+        assert not np.any(outputs[1])
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(params))
+        # every carry that is handed out is the first one
+        assert all((leaf == 1 + time).all() for leaf in jax.tree.leaves(by_carry))
+
+
+def tracing(cell):
+    """The cell, and a list that grows by one each time its update is traced."""
+    traced = []
+
+    def update(params, carry, zx, zh):
+        traced.append(carry)
+        return cell.update(params, carry, zx, zh)
+
+    return cell._replace(update=update), traced
+
+
+@kinds
+def test_a_second_call_does_not_trace(name):
+    """Outside of `jit` too, and with other values of every argument that is an array."""
+    cell, traced = tracing(CELLS[name])
+    params = cell.init(jax.random.key(0), 3, 4)
+    xs = jax.random.normal(jax.random.key(1), (T, B, 3))
+    carry, _ = jaxrnn.scan(cell, params, xs, lengths=[T, 2], key=jax.random.key(0))
+    count = len(traced)
+    assert count
+    other = jax.tree.map(lambda leaf: 2 * leaf, params)
+    jaxrnn.scan(cell, other, np.asarray(-xs), carry, lengths=[1, 3], key=jax.random.key(7), start=9)
+    assert len(traced) == count, "the second call traced the cell again"
+    jaxrnn.scan(cell, params, xs[:, :1], lengths=[T])
+    assert len(traced) > count, "another shape must trace"
+
+
+def noisy(cell):
+    """The cell with its projected inputs disturbed at every step where a key is given."""
+
+    def randomize(params, zx, key):
+        return jax.tree.map(lambda z: z + jax.random.normal(key, z.shape, z.dtype), zx)
+
+    return cell._replace(randomize=randomize)
+
+
+@exact
+@kinds
+def test_randomness_depends_on_key_and_absolute_time_only(name):
+    case = make(name)
+    cell = noisy(case.cell)
+    params, xs, carry = case.inputs
+    run = partial(quick(partial(jaxrnn.scan, cell), static_argnames=("reverse", "chunk")), params)
+    last, ys = run(xs, carry, key=case.key)
+    assert_close(loop(cell, *case.inputs, key=case.key)[:2], (last, ys), "steps")
+
+    middle, head = run(xs[:2], carry, key=case.key)
+    end, tail = run(xs[2:], middle, key=case.key, start=2)
+    assert_close((end, jnp.concatenate([head, tail])), (last, ys), "two pieces")
+    assert_close(run(xs, carry, key=case.key, chunk=2), (last, ys), "chunks")
+
+    plain = jaxrnn.scan(case.cell, params, xs, carry)
+    assert_close(run(xs, carry), plain, "without a key it is deterministic")
+    differences = [
+        np.abs(ys - b).max() for b in (plain[1], run(xs, carry, key=jax.random.key(1))[1])
+    ]
+    assert min(differences) > 1e-3, "the key must matter"
+    again = run(xs, carry, key=case.key, start=1)[1]
+    assert np.abs(again - ys).max() > 1e-3, "the time must matter"
+
+    turned = run(xs, carry, key=case.key, reverse=True)
+    backward = jax.tree.map(lambda leaf: leaf[::-1], xs)
+    want = loop(cell, params, backward, carry, key=case.key, times=range(T)[::-1])
+    assert_close(turned, (want[0], want[1][::-1]), "reverse")
+
+
+def zeros(batch_shape, *sizes, dtype=jnp.float64):
+    parts = tuple(jnp.zeros((*batch_shape, n), dtype) for n in sizes)
+    return parts if len(parts) > 1 else parts[0]
+
+
+def odd_cell(**parts):
+    """A cell of a stranger: its parameters are a dict, nothing is known of its sizes."""
+    functions = {
+        "name": "odd",
+        "init": None,
+        "carry": lambda params, batch_shape=(): zeros(batch_shape, 4),
+        "project": lambda params, x: x @ params["w"],
+        "recurrent": lambda params, h: h @ params["r"],
+        "update": lambda params, h, zx, zh: (jnp.sin(zx + zh),) * 2,
+        "hidden_size": None,
+    }
+    return Cell(**{**functions, **parts})
+
+
+ODD = {
+    "plain": odd_cell(),
+    "output not in the carry": odd_cell(
+        update=lambda p, h, zx, zh: (jnp.sin(zx + zh), h * jnp.cos(zx) + p["b"])
+    ),
+    "parameters in the update": odd_cell(
+        update=lambda p, h, zx, zh: ((new := jnp.tanh(p["b"] * zx + zh * h) @ p["r"]), new[..., :2])
+    ),
+    "no recurrent map": odd_cell(
+        recurrent=lambda p, h: (), update=lambda p, h, zx, zh: ((new := 0.5 * h + zx), new)
+    ),
+    "no input": odd_cell(
+        project=lambda p, x: 0 * x @ p["w"],
+        update=lambda p, h, zx, zh: ((new := jnp.sin(zh + p["b"])), new),
+    ),
+    "constant output": odd_cell(update=lambda p, h, zx, zh: (jnp.sin(zx + zh), jnp.ones_like(zx))),
+    "carry handed through": odd_cell(
+        carry=lambda p, batch_shape=(): zeros(batch_shape, 4, 4),
+        recurrent=lambda p, carry: carry[0] @ p["r"],
+        update=lambda p, carry, zx, zh: ((jnp.sin(zx + zh * carry[1]), carry[1]), carry[0]),
+    ),
+    "the same twice": odd_cell(
+        carry=lambda p, batch_shape=(): zeros(batch_shape, 4, 4),
+        recurrent=lambda p, carry: (carry[0] - carry[1]) @ p["r"],
+        update=lambda p, carry, zx, zh: (((new := jnp.sin(zx + zh)), new), new),
+    ),
+    "several outputs": odd_cell(
+        update=lambda p, h, zx, zh: ((new := jnp.sin(zx + zh)), {"h": new, "z": zx * p["b"]})
+    ),
+    "affine maps": odd_cell(
+        recurrent=lambda p, h: h @ p["r"] + p["b"],
+        update=lambda p, h, zx, zh: ((new := jnp.sin(zx * zh)), new),
+    ),
+    "several products": odd_cell(
+        project=lambda p, x: {"a": x @ p["w"], "b": -x @ p["w"]},
+        recurrent=lambda p, h: {"a": h @ p["r"], "b": h},
+        update=lambda p, h, zx, zh: (
+            (new := jnp.sin(zx["a"] + zh["a"]) * jnp.cos(zx["b"] + zh["b"])),
+            new,
+        ),
+    ),
+}
+
+
+@exact
+@pytest.mark.parametrize("kind", ODD)
+def test_cells_of_strangers(kind):
+    """The engine looks into the cell; whatever it finds there, the loop is right."""
+    cell, rng = ODD[kind], np.random.default_rng(4)
+    shapes = {"w": (3, 4), "r": (4, 4), "b": (4,)}
+    params = {k: jnp.asarray(rng.normal(size=s)) for k, s in shapes.items()}
+    xs = jnp.asarray(rng.normal(size=(T, B, 3)))
+    carry = random_like(cell.carry(params, (B,)), 5)
+    valid, reset = rng.random((T, B)) < 0.7, rng.random((T, B)) < 0.3
+    weights = random_like(jax.eval_shape(partial(loop, cell), params, xs, carry), 6)
+    for chunk, flags, arguments in (
+        (None, {}, ()),
+        (2, {"mask": valid, "reset": reset}, (valid, reset)),
+    ):
+        want = quick(with_gradients(partial(loop, cell)))(weights, params, xs, carry, *arguments)
+        run = partial(scan, cell, chunk=chunk, **flags)
+        got = quick(with_gradients(run))(weights, params, xs, carry)
+        assert_close(got, want, f"{kind}, {sorted(flags)}: ")
+
+
+def test_by_function_is_by_record():
+    for name in ("elman", "gru", "lstm"):
+        cell = getattr(jaxrnn, name)
+        assert getattr(jaxrnn, f"{name}_init") is cell.init
+        assert getattr(jaxrnn, f"{name}_carry") is cell.carry
+        assert getattr(jaxrnn, f"{name}_step") == cell.step
+        params = cell.init(jax.random.key(0), 3, 4)
+        xs = jax.random.normal(jax.random.key(1), (T, B, 3))
+        options = {"lengths": np.array([2, 5]), "reverse": True, "return_carries": True}
+        carry = jaxrnn.scan(cell, params, xs)[0]
+        got = getattr(jaxrnn, f"{name}_scan")(params, xs, carry, **options)
+        assert_same(got, jaxrnn.scan(cell, params, xs, carry, **options), name)
+
+
+# Memory: what XLA says it will allocate. Nothing is run.
+
+TIME, BATCH, D, H = 999, 97, 1, 51
+CARRIES = 2 * BATCH * H * 4
+"""Bytes of the carries of one step, h and c."""
+
+
+def temporaries(loss, time=TIME, *, vmap=False):
+    """Bytes of temporaries of the gradient of an LSTM by its parameters."""
+
+    def total(params, xs):
+        run = lambda xs: loss(jaxrnn.lstm_scan(params, xs))  # noqa: E731
+        return jnp.sum(jax.vmap(run, 1)(xs)) if vmap else run(xs)
+
+    params = jax.eval_shape(lambda: jaxrnn.lstm_init(jax.random.key(0), D, H))
+    xs = jax.ShapeDtypeStruct((time, BATCH, D), jnp.float32)
+    compiled = jax.jit(jax.grad(total)).lower(params, xs).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+def squares(outputs):
+    return jnp.sum(outputs[1] ** 2)
+
+
+def last(outputs):
+    return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(outputs[0]))
+
+
+@pytest.mark.parametrize("loss", [squares, last])
+def test_memory_of_a_gradient(loss):
+    """The sine task's in 100 MB, and not much more where `vmap` adds the batch."""
+    native = temporaries(loss)
+    assert native <= 100e6
+    assert temporaries(loss, vmap=True) <= 1.3 * native
+
+
+def test_memory_grows_by_the_carries():
+    """One step more stores one carry more; a loss on outputs keeps these and their cotangents."""
+    for loss, kept in ((last, CARRIES), (squares, 2 * CARRIES)):
+        growth = temporaries(loss, 2048) - temporaries(loss, 1024)
+        assert growth <= 1.2 * 1024 * kept
+
+
+def sharded(names):
+    """Run `tests/sharding.py`, which asks for two devices, in a process of its own."""
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
+    command = [sys.executable, "-W", "error", "-m", "tests.sharding", *names]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.split() == list(names)
+
+
+def test_two_devices():
+    sharded(KINDS)
+
+
+@pytest.mark.slow
+def test_two_devices_every_cell():
+    sharded(sorted(set(CELLS) - set(KINDS)))

@@ -90,7 +90,13 @@ def build(library, cell, shape):
         module = nnx.RNN(kind(inputs, hidden, rngs=nnx.Rngs(0)), time_major=True)
         nnx.update(module.cell, interop.nnx.dump(record, params))
         graph, state, rest = nnx.split(module, nnx.Param, ...)
-        return lambda p, xs: nnx.merge(graph, p, rest)(xs), state, xs
+
+        def run(p, xs):
+            zero = jnp.zeros((xs.shape[1], hidden))
+            carry = (zero, zero) if cell == "lstm" else zero
+            return nnx.merge(graph, p, rest)(xs, initial_carry=carry)
+
+        return run, state, xs
     if library == "haiku":
         import haiku as hk
 

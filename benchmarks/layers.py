@@ -86,15 +86,23 @@ def machine():
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), cpu)
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version(),
-            "date": time.strftime("%Y-%m-%d"), "versions": found}
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": found,
+    }
 
 
 def table(results, about):
     """A Markdown table: milliseconds, and in brackets how many times jaxrnn's."""
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    lines = [f"{about['cpu']}, {about['cores']} cores, {about['date']}; {versions}; float32. "
-             "Median milliseconds, and in brackets the time over jaxrnn's.", ""]
+    lines = [
+        f"{about['cpu']}, {about['cores']} cores, {about['date']}; {versions}; float32. "
+        "Median milliseconds, and in brackets the time over jaxrnn's.",
+        "",
+    ]
     lines += ["| cell | T, B, D, H | mode | " + " | ".join(LIBRARIES) + " |"]
     lines += ["|---" * (3 + len(LIBRARIES)) + "|"]
     for case in results:
@@ -126,12 +134,16 @@ def chart(results, path):
     figure, axis = plt.subplots(figsize=(9, 0.5 * len(results) + 1.5), layout="constrained")
     markers = dict(zip(LIBRARIES, "o^sDvPX*", strict=True))
     for library in LIBRARIES:
-        at = [(case["rows"][library]["ms"] / case["rows"]["jaxrnn"]["ms"], y)
-              for y, case in enumerate(results) if library in case["rows"]]
+        at = [
+            (case["rows"][library]["ms"] / case["rows"]["jaxrnn"]["ms"], y)
+            for y, case in enumerate(results)
+            if library in case["rows"]
+        ]
         if at:
             axis.scatter(*zip(*at, strict=True), marker=markers[library], label=library, s=40)
-    axis.set_yticks(range(len(results)),
-                    [f"{case['cell']} {case['shape']} {case['mode']}" for case in results])
+    axis.set_yticks(
+        range(len(results)), [f"{case['cell']} {case['shape']} {case['mode']}" for case in results]
+    )
     axis.invert_yaxis()
     axis.set_xscale("log")
     axis.axvline(1, color="0.8", zorder=0)

@@ -6,7 +6,7 @@ truncated backpropagation through time, the carry handed on from window to windo
 in bits per character on the files held out. The baseline is counted in the same run on the same
 files: n-grams of 1 to 5 characters, each interpolated with the shorter ones (Witten and Bell).
 
-    python examples/characters.py                    # a few minutes
+    python examples/characters.py                    # two or three minutes
     python examples/characters.py --steps 6000       # longer is better
 
 It ends by sampling text at three temperatures. Figures differ from one version of Python to
@@ -143,7 +143,7 @@ def train(params, tokens, held_out, args):
         state=NET.carry(params["rnn"], (ROWS,)),
         evaluate=lambda params: {"bits": bits(params)},
         monitor="bits",
-        evaluate_every=max(1, args.steps // 6),
+        evaluate_every=max(1, args.steps // 5),
         callbacks=[report],
     )
 

@@ -4,7 +4,6 @@ A hundred waves sin(t / 20) of unknown phase, 1,000 steps each; the network pred
 value at every step, tested on three waves held out. Afterwards it runs freely for 1,000 steps
 more, fed its own *output*, beside the true wave.
 
-    python examples/sine.py                          # the default recipe
     python examples/sine.py --cell gru --steps 1000
     python examples/sine.py --optimizer lbfgs        # L-BFGS with line search, full sequences
 
@@ -14,9 +13,9 @@ handed on, 24 waves at a time, Adam with clipping and a cosine decay. A little n
 """
 
 import argparse
-import csv
 import itertools
 import time
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -27,17 +26,17 @@ import optax
 
 import jaxrnn
 from jaxrnn import data, training
-from jaxrnn.initializers import torch_uniform
+from jaxrnn.initializers import torch_uniform as uniform
 
 WINDOW, ROWS, HIDDEN, NOISE = 100, 24, 51, 0.01
 CELLS = {"lstm": jaxrnn.lstm, "gru": jaxrnn.gru, "elman": jaxrnn.elman}
+STEPS = {"recipe": 3000, "adam": 300, "lbfgs": 60}
 
 
 def init(net, key, dtype):
-    uniform = {"kernel_init": torch_uniform, "recurrent_init": torch_uniform}
-    k1, k2 = jax.random.split(key)
-    rnn = net.init(k1, 1, HIDDEN, dtype=dtype, bias_init=torch_uniform, **uniform)
-    kernel = torch_uniform(k2, (HIDDEN, 1), dtype) / HIDDEN**0.5
+    options = {"kernel_init": uniform, "recurrent_init": uniform, "bias_init": uniform}
+    rnn = net.init(key, 1, HIDDEN, dtype=dtype, **options)
+    kernel = uniform(jax.random.fold_in(key, 1), (HIDDEN, 1), dtype) / HIDDEN**0.5
     return {"rnn": rnn, "kernel": kernel, "bias": jnp.zeros(1, dtype)}
 
 
@@ -74,39 +73,25 @@ def train(net, params, split, args):
 
     @jax.jit
     def evaluate(params):
-        train = full_loss(params, (split.train_inputs, split.train_targets))
-        return {"train": train, "test": full_loss(params, (split.test_inputs, split.test_targets))}
+        return {"train": full_loss(params, split[:2]), "test": full_loss(params, split[2:])}
 
     def report(told):
         if "test" in told.row:
-            print(
-                "step {step:5.0f}  {seconds:5.1f} s  train {train:.2e}  test {test:.2e}".format(
-                    **told.row
-                ),
-                flush=True,
-            )
+            row = "step {step:5.0f}  {seconds:5.1f} s  train {train:.2e}  test {test:.2e}"
+            print(row.format(**told.row), flush=True)
 
-    options = {
-        "steps": args.steps,
-        "evaluate": evaluate,
-        "monitor": "train",
-        "evaluate_every": args.every,
-        "callbacks": [report],
-    }
+    every = max(1, min(args.steps // 15, 200))
+    options = {"steps": args.steps, "callbacks": [report]}
+    options |= {"evaluate": evaluate, "evaluate_every": every, "monitor": "train"}
     if args.optimizer == "recipe":
         rate = optax.cosine_decay_schedule(1e-2, args.steps)
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
         batches = windows(split.train_inputs, split.train_targets, args.seed)
-        state = net.carry(params["rnn"], (ROWS,))
-        key = jax.random.key(args.seed + 1)
-        return training.fit(
-            windowed_loss, params, optimizer, batches, key=key, state=state, **options
-        )
-    full = jax.device_put((split.train_inputs, split.train_targets))
+        options |= {"key": jax.random.key(args.seed), "state": net.carry(params["rnn"], (ROWS,))}
+        return training.fit(windowed_loss, params, optimizer, batches, **options)
     optimizer = optax.lbfgs() if args.optimizer == "lbfgs" else optax.adam(3e-3)
-    return training.fit(
-        full_loss, params, optimizer, itertools.repeat(full), fixed_batch=True, **options
-    )
+    full = itertools.repeat(jax.device_put(split[:2]))
+    return training.fit(full_loss, params, optimizer, full, fixed_batch=True, **options)
 
 
 def draw(path, test, future, truth):
@@ -119,7 +104,8 @@ def draw(path, test, future, truth):
         axis.plot(known, "k", lw=1, label="given")
         axis.plot(ahead, true, color="0.75", lw=3, label="true continuation")
         axis.plot(ahead, guess, "C3--", lw=1.2, label="fed its own output")
-    axes[0].legend(loc="upper right", ncols=3)
+        axis.set_ylim(-1.3, 1.3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     axes[-1].set_xlabel("time step")
     figure.savefig(path, dpi=110)
 
@@ -127,47 +113,36 @@ def draw(path, test, future, truth):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cell", choices=CELLS, default="lstm")
-    parser.add_argument("--optimizer", choices=["recipe", "adam", "lbfgs"], default="recipe")
-    parser.add_argument("--steps", type=int, help="updates; 3000, 300 (adam) or 60 (lbfgs)")
+    parser.add_argument("--optimizer", choices=STEPS, default="recipe")
+    parser.add_argument("--steps", type=int, help=f"updates, by default {STEPS}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", choices=["float32", "float64", "bfloat16"], default="float32")
     parser.add_argument("--future", type=int, default=1000, help="steps of continuation")
     parser.add_argument("--out", type=Path, default=Path("out/sine"))
-    parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="a few steps only")
     args = parser.parse_args()
-    steps = {"recipe": 3000, "adam": 300, "lbfgs": 60}[args.optimizer]
-    args.steps = args.steps or (6 if args.smoke else steps)
-    args.every = max(1, min(args.steps // 15, 200))
+    args.steps = args.steps or (6 if args.smoke else STEPS[args.optimizer])
     jax.config.update("jax_enable_x64", args.dtype == "float64")
 
     net = jaxrnn.rnn(CELLS[args.cell], 2)
-    waves = data.sine_waves(length=1000 + args.future)  # what follows is for the picture only
+    waves = data.sine_waves(length=1000 + args.future)  # what follows is only compared with
     split = data.next_step(waves[:, :1000], dtype=jnp.dtype(args.dtype))
-    params = init(net, jax.random.key(args.seed), args.dtype)
     began = time.perf_counter()
-    result = train(net, params, split, args)
+    result = train(net, init(net, jax.random.key(args.seed), args.dtype), split, args)
     print(f"{time.perf_counter() - began:.1f} s in all, {result.compiling:.1f} s of it compiling")
-
-    best = result.best.params
-    prompt = waves[:3, :1000].T[..., None].astype(split.test_inputs.dtype)
-    future = jaxrnn.generate(
-        net, best["rnn"], prompt, steps=args.future, readout=lambda ys: readout(best, ys)
-    )
+    best, test, truth = result.best.params, waves[:3, :1000], waves[:3, 1000:]
+    prompt, read = test.T[..., None].astype(jnp.dtype(args.dtype)), partial(readout, best)
+    future = jaxrnn.generate(net, best["rnn"], prompt, steps=args.future, readout=read)
     future = np.asarray(future.sequence[..., 0], float).T
-    truth = waves[:3, 1000:]
     print(f"free-running error over {args.future} steps: {np.mean((future - truth) ** 2):.4f}")
     args.out.mkdir(parents=True, exist_ok=True)
     result.history.to_csv(args.out / "history.csv")
     result.history.plot(args.out / "loss.png", "loss", "train", "test", log=True)
-    draw(args.out / "waves.png", waves[:3, :1000], future, truth)
-    with open(args.out / "predictions.csv", "w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(
-            ["step", *(f"{kind}_{n}" for n in range(3) for kind in ("true", "predicted"))]
-        )
-        for t in range(args.future):
-            rows.writerow([1000 + t, *np.stack([truth[:, t], future[:, t]], 1).ravel()])
-    print(f"wrote history.csv, loss.png, waves.png and predictions.csv into {args.out}")
+    draw(args.out / "waves.png", test, future, truth)
+    names = ",".join(f"{kind}_{n}" for kind in ("true", "predicted") for n in range(3))
+    columns = np.concatenate([truth, future]).T
+    np.savetxt(args.out / "predictions.csv", columns, delimiter=",", header=names, comments="")
+    print(f"wrote {', '.join(sorted(path.name for path in args.out.iterdir()))} into {args.out}")
 
 
 if __name__ == "__main__":

@@ -98,9 +98,9 @@ def draw(path, before, after, errors):
         mean = np.convolve(values, np.ones(window) / window, mode="valid")
         right.plot(np.arange(window, steps + 1), mean, label=name)
     right.axhline(1 / 6, color="0.4", ls=":")
-    right.text(steps, 1 / 6, "ignoring the input", ha="right", va="bottom")
+    right.text(steps, 0.22, "dotted: ignoring the input", ha="right")
     right.set(title="learning to add", xlabel="update", ylabel=f"squared error, mean of {window}")
-    right.set_yscale("log")
+    right.set(yscale="log", ylim=(None, 0.4))
     right.grid(alpha=0.3)
     for axes in (left, middle, right):
         for line in axes.get_lines():

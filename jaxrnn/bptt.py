@@ -303,12 +303,12 @@ def truncated(
             cell_params=cell_params,
         )
 
-    def body(state: tuple[Window, Gradient], n: Array) -> tuple[tuple[Window, Gradient], None]:
-        window, total = state
+    def body(state: tuple[Window, Gradient, Array], _: None) -> tuple[Any, None]:
+        window, total, n = state
         (value, (window, weight)), grads = jax.value_and_grad(objective, has_aux=True)(
             params, window, n
         )
-        return (window, add(total, Gradient(value, grads, weight))), None
+        return (window, add(total, Gradient(value, grads, weight)), n + 1), None
 
     example = jnp.zeros((k1, *xs.shape[1:]), xs.dtype)
     window = truncated_init(
@@ -316,8 +316,8 @@ def truncated(
     )
     total = zero_gradient(params, xs.dtype)
     if time:
-        windows = jnp.arange(-(-time // k1), dtype=jnp.int32)
-        (window, total), _ = lax.scan(body, (window, total), windows)
+        first = window, total, jnp.zeros((), jnp.int32)
+        (window, total, _), _ = lax.scan(body, first, None, length=-(-time // k1))
     # The window lags behind: its steps are still to be run.
     carry, _ = scan(
         cell,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.checks import check_choice, check_positive
+from jaxrnn.solve import select
 from jaxrnn.typing import Array, Carry, Cell, DType, Layer, Params, PyTree
 from jaxrnn.unroll import Options, run
 
@@ -301,7 +302,10 @@ def bidirectional(
         last_f, ys_f, all_f = run(cell, params[0], xs, carry[0], ahead)
         last_b, ys_b, all_b = run(backward, params[1], xs, carry[1], back)
         every = Directions(all_f, all_b) if options.return_carries else None
-        return Directions(last_f, last_b), join(ys_f, ys_b), every
+        ys = join(ys_f, ys_b)
+        if callable(merge):  # zeros in need not be zeros out
+            ys = select(options.valid, ys, jnp.zeros_like(ys))
+        return Directions(last_f, last_b), ys, every
 
     stochastic = cell.stochastic or backward.stochastic
     options = () if merge == "concat" else (("merge", merge),)

@@ -304,9 +304,11 @@ def rtrl(
         cell_params=cell_params,
     )
 
+    first_time = state.time
+
     def body(held: tuple[RTRLState, Gradient], step: tuple[Any, ...]) -> tuple[Any, None]:
         state, total = held
-        t, x, target = step
+        x, target = step
         state, _, part = rtrl_step(
             cell,
             params,
@@ -314,7 +316,7 @@ def rtrl(
             x,
             loss=loss,
             target=target,
-            valid=None if flags is None else flags(t),
+            valid=None if flags is None else flags(state.time - first_time),
             influence=influence,
             key=key,
             cell_params=cell_params,
@@ -322,5 +324,5 @@ def rtrl(
         return (state, add(total, part)), None
 
     first = state, zero_gradient(params, xs.dtype)
-    (state, total), _ = lax.scan(body, first, (jnp.arange(time, dtype=jnp.int32), xs, targets))
+    (state, total), _ = lax.scan(body, first, (xs, targets))
     return state.carry, finish(total, params)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn.interop import convert, structure
+from jaxrnn.interop import structure
+from jaxrnn.interop.names import flatten, nest
 
 D, H, P = 3, 4, 2
 
@@ -133,12 +134,12 @@ def linen(row, layers, directions, bias, dtype):
         for layer in quiet:
             layer.return_carry = False
         variables = nn.Sequential(quiet).init(jax.random.key(0), xs)
-    names = convert.flatten(variables["params"], "/")
+    names = flatten(variables["params"], "/")
     if layers == 0 and directions == 1:
         names = {name.removeprefix("cell/"): leaf for name, leaf in names.items()}
 
     def build(k, arrays):
-        tree = convert.nest(arrays, "/")
+        tree = nest(arrays, "/")
         if layers > 1:
             tree = tree[f"layers_{k}"]
         if layers == 0 and directions == 1:
@@ -154,8 +155,13 @@ def nnx(row, layers, directions, bias, dtype):
 
     def rnn(k):
         def make():
-            cell = kind(inputs(k, directions), H, param_dtype=jnp.dtype(dtype), dtype=jnp.dtype(dtype),
-                        rngs=nnx.Rngs(0))
+            cell = kind(
+                inputs(k, directions),
+                H,
+                param_dtype=jnp.dtype(dtype),
+                dtype=jnp.dtype(dtype),
+                rngs=nnx.Rngs(0),
+            )
             return nnx.RNN(cell, return_carry=True, time_major=True, rngs=nnx.Rngs(0))
 
         if directions == 1:
@@ -169,11 +175,11 @@ def nnx(row, layers, directions, bias, dtype):
     if layers == 0 and directions == 1:
         whole = made[0].cell
     graph, params, rest = nnx.split(whole, nnx.Param, ...)
-    names = convert.flatten(nnx.to_pure_dict(params), "/")
+    names = flatten(nnx.to_pure_dict(params), "/")
 
     def build(k, arrays):
         tree = params.__class__(params)
-        nnx.replace_by_pure_dict(tree, _numbers(convert.nest(arrays, "/")))
+        nnx.replace_by_pure_dict(tree, _numbers(nest(arrays, "/")))
         module = nnx.merge(graph, tree, rest, copy=True)
         layer = module.layers[k] if layers > 1 else module
         if layers == 0 and directions == 1:
@@ -212,7 +218,7 @@ def haiku(row, layers, directions, bias, dtype):
         ys, state = pure.apply(modules, xs, state)
         return ys, [[jaxrnn.LSTMCarry(*one) if lstm else one] for one in state]
 
-    names = convert.flatten(params, "/")
+    names = flatten(params, "/")
     return Live({name: leaf.shape for name, leaf in names.items()}, run)
 
 
@@ -228,7 +234,7 @@ def equinox(row, layers, directions, bias, dtype):
     made = [cell(k) for k in range(max(layers, 1))]
     rows = [one if directions == 1 else jaxrnn.Directions(one, one) for one in made]
     tree = rows if layers else rows[0]
-    names = convert.flatten(tree)
+    names = flatten(tree)
 
     def fill(cell, arrays, start):
         own = [name.removeprefix(start) for name in arrays if name.startswith(start)]
@@ -260,7 +266,6 @@ def equinox(row, layers, directions, bias, dtype):
 
 def keras(row, layers, directions, bias, dtype):
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    os.environ.setdefault("KERAS_HOME", os.path.join(os.getcwd(), ".keras"))
     keras = pytest.importorskip("keras")
     if keras.backend.backend() != "jax":
         pytest.skip("keras was imported with another backend")
@@ -271,7 +276,9 @@ def keras(row, layers, directions, bias, dtype):
 
     def layer(k):
         kind = getattr(keras.layers, name)
-        one = kind(H, use_bias=bias, return_sequences=True, return_state=True, dtype=dtype, **options)
+        one = kind(
+            H, use_bias=bias, return_sequences=True, return_state=True, dtype=dtype, **options
+        )
         one = keras.layers.Bidirectional(one, dtype=dtype) if directions == 2 else one
         one.build((1, 2, inputs(k, directions)))
         return one

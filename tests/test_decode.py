@@ -65,10 +65,10 @@ def lstm():
         return Net(jaxrnn.lstm)
 
 
-def run(net, function, *args, **options):
-    """One of the functions under test, compiled."""
-    f = lambda params, carry, *args: function(net.cell, params, *args, carry, **options)  # noqa: E731
-    return quick(f)(net.params, net.carry, *args)
+def run(net, function, prompt, carry=None, **options):
+    """One of the functions under test, compiled, from the carry of the net if None."""
+    f = lambda params, prompt, carry: function(net.cell, params, prompt, carry, **options)  # noqa: E731
+    return quick(f)(net.params, prompt, net.carry if carry is None else carry)
 
 
 # Generation.
@@ -128,10 +128,7 @@ def test_sampling_depends_on_key_time_and_row_only(lstm):
     assert not np.array_equal(whole.sequence, generate(PROMPT, steps=7).sequence)
     # In two parts, each row at a time of its own.
     part = generate(PROMPT, steps=3, lengths=LENGTHS)
-    rest = jaxrnn.generate(
-        lstm.cell, lstm.params, part.sequence[-1:], part.carry, steps=4,
-        start=LENGTHS - 1 + 3, **options,
-    )  # fmt: skip
+    rest = generate(part.sequence[-1:], part.carry, steps=4, start=LENGTHS - 1 + 3)
     assert_same(part.sequence, whole.sequence[:3], "first part")
     assert_same(rest.sequence, whole.sequence[3:], "second part")
     # Each row as if all prompts were as long as its own, and in a smaller batch.
@@ -139,11 +136,9 @@ def test_sampling_depends_on_key_time_and_row_only(lstm):
         alone = generate(PROMPT[: LENGTHS[b]], steps=7)
         assert_same(alone.sequence[:, b], whole.sequence[:, b], f"row {b}")
     fewer = jax.tree.map(lambda leaf: leaf[:2], lstm.carry)
-    two = jaxrnn.generate(
-        lstm.cell, lstm.params, PROMPT[:, :2], fewer, steps=7, lengths=LENGTHS[:2], **options
-    )
+    two = generate(PROMPT[:, :2], fewer, steps=7, lengths=LENGTHS[:2])
     assert_same(two.sequence, whole.sequence[:, :2], "two rows of three")
-    other = generate(PROMPT, steps=7, lengths=LENGTHS, **{"key": jax.random.key(6)} | {})
+    other = generate(PROMPT, steps=7, lengths=LENGTHS, key=jax.random.key(6))
     assert not np.array_equal(other.sequence, whole.sequence)
 
 
@@ -539,7 +534,7 @@ def test_one_beam_is_greedy(net, alpha):
 
 def test_a_narrow_beam_is_the_definition(lstm):
     """The K best at every step, in plain Python; and the early stop changes nothing."""
-    K, steps, alpha, end = 3, 6, 0.9, 3
+    K, steps, alpha, end = 3, 6, 0.9, 0
     options = dict(
         steps=steps, beams=K, end=end, pad=-1, length_penalty=alpha, lengths=LENGTHS,
         **lstm.options,
@@ -570,7 +565,7 @@ def test_a_narrow_beam_is_the_definition(lstm):
             assert_close(mine, carry, f"carry {k}, {b}")
     assert np.any(got.lengths < steps)
     assert np.any(got.lengths == steps)
-    long = options | {"steps": 30}
+    long = options | {"steps": 30, "end": 1}
     late = run(lstm, jaxrnn.beam_search, PROMPT, **long)
     assert_same(run(lstm, jaxrnn.beam_search, PROMPT, early_stop=True, **long), late, "early")
     assert late.lengths.max() < 30
@@ -606,21 +601,22 @@ def test_last_is_the_carry_of_scan(lstm):
 
 
 def test_no_batch_axis_and_two(lstm):
-    options = {"steps": 4, **lstm.options}
-    want = run(lstm, jaxrnn.generate, PROMPT, **options)
-    found = run(lstm, jaxrnn.beam_search, PROMPT, beams=2, **options)
-    one = jaxrnn.generate(lstm.cell, lstm.params, PROMPT[:, 1], lstm.row(1), **options)
+    generate = partial(run, lstm, jaxrnn.generate, steps=4, **lstm.options)
+    search = partial(run, lstm, jaxrnn.beam_search, steps=4, beams=2, **lstm.options)
+    want, found = generate(PROMPT), search(PROMPT)
+    one = generate(PROMPT[:, 1], lstm.row(1))
     assert_same(one.sequence, want.sequence[:, 1], "no batch axis")
-    one = jaxrnn.beam_search(lstm.cell, lstm.params, PROMPT[:, 1], lstm.row(1), beams=2, **options)
+    one = search(PROMPT[:, 1], lstm.row(1))
     assert_same(one.sequence, found.sequence[:, :, 1], "no batch axis")
-    carry = jax.tree.map(lambda leaf: leaf[:, None], lstm.carry)
-    two = jaxrnn.generate(lstm.cell, lstm.params, PROMPT[:, :, None], carry, **options)
+    two = generate(PROMPT[:, :, None], jax.tree.map(lambda leaf: leaf[:, None], lstm.carry))
     assert_same(two.sequence[:, :, 0], want.sequence, "two batch axes")
-    rows = jax.vmap(
-        lambda prompt, carry: jaxrnn.beam_search(
-            lstm.cell, lstm.params, prompt, carry, beams=2, **options
-        ),
-        (1, 0),
+    rows = quick(
+        jax.vmap(
+            lambda prompt, carry: jaxrnn.beam_search(
+                lstm.cell, lstm.params, prompt, carry, steps=4, beams=2, **lstm.options
+            ),
+            (1, 0),
+        )
     )(PROMPT, lstm.carry)
     assert_same(jnp.moveaxis(rows.sequence, 0, -1), found.sequence, "vmap")
 
@@ -673,14 +669,20 @@ def test_decode_and_beam_search_refuse_nonsense(lstm):
         jaxrnn.beam_search(lstm.cell, lstm.params, jnp.ones((1, B, D)), steps=2, beams=2)
 
 
-def test_float32_stays_float32_and_half_types_work():
+def test_dtypes():
+    """What is fed back keeps its dtype; log-probabilities are float32 for the half types."""
+    values = {}
     for dtype in (jnp.float32, jnp.bfloat16):
         params = jaxrnn.lstm.init(jax.random.key(0), V, V, dtype=dtype)
         embed = lambda token, dtype=dtype: jax.nn.one_hot(token, V, dtype=dtype)  # noqa: E731
-        got = jaxrnn.generate(jaxrnn.lstm, params, PROMPT, steps=3, embed=embed)
+        options = {"steps": 3, "embed": embed}
+        got = jax.eval_shape(partial(jaxrnn.generate, jaxrnn.lstm, **options), params, PROMPT)
         assert got.log_probs.dtype == jnp.float32
         assert got.carry.h.dtype == dtype
-        values = jaxrnn.generate(jaxrnn.lstm, params, jnp.ones((2, B, V), dtype), steps=3)
-        assert values.sequence.dtype == dtype
-        beams = jaxrnn.beam_search(jaxrnn.lstm, params, PROMPT, steps=3, beams=2, embed=embed)
-        assert beams.scores.dtype == jnp.float32
+        beams = partial(jaxrnn.beam_search, jaxrnn.lstm, beams=2, **options)
+        assert jax.eval_shape(beams, params, PROMPT).scores.dtype == jnp.float32
+        prompt = jnp.asarray(np.random.default_rng(0).normal(size=(2, B, V)), dtype)
+        got = quick(partial(jaxrnn.generate, jaxrnn.lstm, steps=3))(params, prompt)
+        assert got.sequence.dtype == dtype
+        values[dtype.__name__] = np.asarray(got.sequence, float)
+    np.testing.assert_allclose(values["bfloat16"], values["float32"], atol=0.02)

@@ -41,9 +41,15 @@ def weigh(tree):
     )
 
 
-def value_and_grad(f, *arguments):
-    graded = jax.value_and_grad(lambda *args: weigh(f(*args)), tuple(range(len(arguments))))
-    return jax.jit(graded)(*arguments)
+def results_and_gradients(f):
+    """What f of two arguments gives, and the gradients of what `weigh` makes of it."""
+
+    def weighed(params, xs):
+        results = f(params, xs)
+        return weigh(results), results
+
+    graded = jax.jit(jax.grad(weighed, (0, 1), has_aux=True))
+    return lambda params, xs: graded(params, xs)[::-1]
 
 
 def sigma(z):
@@ -117,14 +123,10 @@ def test_neighbourhood_gradients_equal_the_recursion_s():
         return graph.neighbourhood(params, neighbours, features, sentinel=-1.0)
 
     def reference(params, features):
-        return [unfold(params, lists, features, node, -1.0) for node in range(4)]
+        return jnp.stack([unfold(params, lists, features, node, -1.0) for node in range(4)])
 
-    got = value_and_grad(ours, params, dirty)
-    close(got[0], weigh(jnp.stack(reference(params, clean))))
-    expected = jax.jit(jax.grad(lambda p, f: weigh(jnp.stack(reference(p, f))), argnums=(0, 1)))(
-        params, clean
-    )
-    close(got[1], expected, 1e-11)
+    got = results_and_gradients(ours)(params, dirty)
+    close(got, results_and_gradients(reference)(params, clean), 1e-11)
     assert bool((got[1][1][padding] == 0).all())
 
 
@@ -352,18 +354,17 @@ def test_tree_gradients_equal_the_recursion_s_and_padding_reaches_nothing():
     params, xs = lstm_params(), values(7, F)
     padded = jnp.concatenate([xs, jnp.full((3, F), jnp.nan)])
     tree = graph.make_tree(parents, nodes=10, steps=9, width=2)
-    got = value_and_grad(
-        lambda p, xs: jax.tree.map(lambda leaf: leaf[:7], graph.tree_scan(p, xs, tree)),
-        params,
-        padded,
+    # `weigh` gives the first rows of a leaf the same weights whatever follows them.
+    states, (gradient, along) = results_and_gradients(lambda p, xs: graph.tree_scan(p, xs, tree))(
+        params, padded
     )
-    expected = value_and_grad(lambda p, xs: tree_reference(p, parents, xs), params, xs)
-    close(got[0], expected[0])
-    close(got[1][0], expected[1][0], 1e-11)
-    close(got[1][1][:7], expected[1][1], 1e-11)
-    assert bool((got[1][1][7:] == 0).all())
-    states = graph.tree_scan(params, padded, tree)
-    assert all(bool((leaf[7:] == 0).all()) for leaf in states)
+    assert all(bool((leaf[7:] == 0).all()) for leaf in (*states, along))
+    expected = results_and_gradients(lambda p, xs: tree_reference(p, parents, xs))(params, xs)
+    close(
+        (jax.tree.map(lambda leaf: leaf[:7], states), gradient, along[:7]),
+        (expected[0], *expected[1]),
+        1e-11,
+    )
 
 
 def test_forests_and_vmap_batch_trees():

@@ -6,6 +6,7 @@ arrays is compared through a random direction v in it: loading is affine, so <g,
 """
 
 from functools import cache
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn import interop
+from jaxrnn.interop import structure
 from tests.interop_live import MAKE, D, H, network, spread
 from tests.interop_table import ROWS
 from tests.reference import QUICK, assert_close, inner, random_like, with_gradients
@@ -25,15 +27,18 @@ pytestmark = [
 
 T, B = 5, 2
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def name(row, layers, directions, bias):
+    return f"{row.library}-{row.module}-{layers}x{directions}{'' if bias else '-nobias'}"
+
+
 CASES = [
-    pytest.param(row, layers, directions, bias, id=f"{row.library}-{row.module}-{layers}x{directions}"
-                 f"{'' if bias else '-nobias'}")
+    pytest.param(*case, id=name(*case))
     for row in ROWS
     if row.library in MAKE
-    for layers in row.layers
-    for directions in row.directions
-    for bias in row.bias
-]  # fmt: skip
+    for case in product([row], row.layers, row.directions, row.bias)
+]
 
 
 def load(row, net, arrays):
@@ -95,6 +100,4 @@ def test_live(row, layers, directions, bias, dtype, request):
 
 
 def flat(net):
-    from jaxrnn.interop import structure
-
     return [unit.cell for row in structure.units(net) for unit in row]

@@ -211,7 +211,7 @@ def test_snap1_is_exact_for_a_diagonal_cell(given):
 
 @pytest.mark.parametrize("name", ["elman", "lstm", "gru"])
 def test_snap1_keeps_what_a_parameter_reaches_in_one_step(name):
-    """M ← (J M + I) ⊙ [I ≠ 0], with the whole of J, I and M in a Python loop."""
+    """M ← (J M + I) ⊙ [p is of unit u], with the whole of J, I and M in a Python loop."""
     case = Case(CELLS[name], batch=())
     params, flat = case.params["cell"], jaxrnn.influence.flat_cell(case.cell, case.params["cell"])
     derivatives = quick(jax.jacrev(flat.step, argnums=(0, 1)))
@@ -227,7 +227,15 @@ def test_snap1_keeps_what_a_parameter_reaches_in_one_step(name):
     n = s.size
     influence = jax.tree.map(lambda p: jnp.zeros((n, *p.shape)), params)
     random = random_like((case.carry, case.xs[0]), 5)
-    pattern = derivatives(params, flat.flatten(random[0]), random[1])[0]
+    reached = derivatives(params, flat.flatten(random[0]), random[1])[0]
+
+    def unit(immediate):
+        """Whether the parameter reaches any part of the unit in one step."""
+        parts = np.reshape(np.asarray(immediate) != 0, (n // H, H, *immediate.shape[1:]))
+        return np.tile(parts.any(axis=0), (n // H, *(1 for _ in immediate.shape[1:])))
+
+    pattern = jax.tree.map(unit, reached)
+    assert all(leaf.mean() == 1 / H for leaf in jax.tree.leaves(pattern))  # each of one unit
     total = jax.tree.map(jnp.zeros_like, case.params)
     for t in range(T):
         target = jax.tree.map(lambda leaf, t=t: leaf[t], case.targets)
@@ -237,7 +245,7 @@ def test_snap1_keeps_what_a_parameter_reaches_in_one_step(name):
         total = jax.tree.map(jnp.add, total, grads)
         immediate, jacobian = derivatives(params, s, case.xs[t])
         influence = jax.tree.map(
-            lambda i, m, p, j=jacobian: jnp.where(p != 0, jnp.tensordot(j, m, 1) + i, 0),
+            lambda i, m, p, j=jacobian: jnp.where(p, jnp.tensordot(j, m, 1) + i, 0),
             immediate, influence, pattern,
         )  # fmt: skip
         s = flat.step(params, s, case.xs[t])
@@ -247,13 +255,12 @@ def test_snap1_keeps_what_a_parameter_reaches_in_one_step(name):
     assert np.abs(np.asarray(full - got["cell"].recurrent_kernel)).max() > 1e-3  # it is biased
 
 
-def test_snap1_takes_less_memory():
+def test_snap1_and_uoro_take_less_memory():
     sizes = {}
+    params = jaxrnn.lstm.init(jax.random.key(0), D, H)
     for influence in (exact, jaxrnn.snap1, jaxrnn.uoro):
-        state = jaxrnn.rtrl_init(
-            jaxrnn.lstm, jaxrnn.lstm.init(jax.random.key(0), D, H), (B,), influence=influence,
-            key=jax.random.key(0),
-        )  # fmt: skip
+        init = partial(jaxrnn.rtrl_init, jaxrnn.lstm, influence=influence, key=jax.random.key(0))
+        state = jax.eval_shape(partial(init, batch_shape=(B,)), params)
         sizes[influence.name] = sum(leaf.size for leaf in jax.tree.leaves(state.influence)) // B
     count = 4 * H * (D + H + 1)
     assert sizes == {"exact": 2 * H * count, "snap1": 2 * count, "uoro": 2 * H + count}
@@ -319,12 +326,15 @@ def test_uoro_depends_on_key_and_time_only():
         case.cell, case.params, (B,), case.carry, start=5, cell_params=cell_params, **options
     )
     total = jax.tree.map(jnp.zeros_like, whole)
+    step = quick(
+        lambda state, x, target: jaxrnn.rtrl_step(
+            case.cell, case.params, state, x, loss=loss, target=target,
+            cell_params=cell_params, **options,
+        )
+    )  # fmt: skip
     for t in range(T):
         target = jax.tree.map(lambda leaf, t=t: leaf[t], case.targets)
-        state, _, part = jaxrnn.rtrl_step(
-            case.cell, case.params, state, case.xs[t], loss=loss, target=target,
-            cell_params=cell_params, **options,
-        )  # fmt: skip
+        state, _, part = step(state, case.xs[t], target)
         total = jax.tree.map(jnp.add, total, part.grads)
     assert_close(total, whole, "step by step")
 

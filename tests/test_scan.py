@@ -36,9 +36,17 @@ kinds = pytest.mark.parametrize("name", KINDS)
 
 
 @exact
-@kinds
-@pytest.mark.parametrize("given", ["lengths", "mask", "reset", "lengths and mask"])
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("name", KINDS[1:])
+@pytest.mark.parametrize(
+    ("given", "reverse"),
+    [
+        ("lengths", False),
+        ("mask", True),
+        ("reset", False),
+        ("reset", True),
+        ("lengths and mask", False),
+    ],
+)
 def test_each_option_by_itself(name, given, reverse):
     case, rng = make(name), np.random.default_rng(1)
     lengths, ones = np.array([3, 5]), np.ones((T, B), bool)
@@ -203,7 +211,8 @@ def test_randomness_depends_on_key_and_absolute_time_only(name):
     params, xs, carry = case.inputs
     run = partial(quick(partial(jaxrnn.scan, cell), static_argnames=("reverse", "chunk")), params)
     last, ys = run(xs, carry, key=case.key)
-    assert_close(loop(cell, *case.inputs, key=case.key)[:2], (last, ys), "steps")
+    steps = quick(partial(loop, cell))
+    assert_close(steps(*case.inputs, key=case.key)[:2], (last, ys), "steps")
 
     middle, head = run(xs[:2], carry, key=case.key)
     end, tail = run(xs[2:], middle, key=case.key, start=2)
@@ -221,7 +230,7 @@ def test_randomness_depends_on_key_and_absolute_time_only(name):
 
     turned = run(xs, carry, key=case.key, reverse=True)
     backward = jax.tree.map(lambda leaf: leaf[::-1], xs)
-    want = loop(cell, params, backward, carry, key=case.key, times=range(T)[::-1])
+    want = steps(params, backward, carry, key=case.key, times=np.arange(T)[::-1])
     assert_close(turned, (want[0], want[1][::-1]), "reverse")
 
 
@@ -377,9 +386,9 @@ def sharded(names):
 
 
 def test_two_devices():
-    sharded(KINDS)
+    sharded(["lstm"])
 
 
 @pytest.mark.slow
 def test_two_devices_every_cell():
-    sharded(sorted(set(CELLS) - set(KINDS)))
+    sharded(sorted(set(CELLS) - {"lstm"}))

@@ -198,7 +198,10 @@ def test_it_fits_into_training_fit():
 
     cut = lambda leaf, n: leaf[n : n + k1]  # noqa: E731
     batches = [jax.tree.map(partial(cut, n=n), (case.xs, case.targets)) for n in range(0, 12, k1)]
-    result = training.fit(chunk_loss, case.params, optax.sgd(0.1), batches, state=window, steps=3)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes float32 and float64
+        result = training.fit(
+            chunk_loss, case.params, optax.sgd(0.1), batches, state=window, steps=3
+        )
     params, state = case.params, window
     for batch in batches:
         grads, aux = quick(jax.grad(chunk_loss, has_aux=True))(params, batch, state=state)

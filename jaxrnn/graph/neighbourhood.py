@@ -152,7 +152,9 @@ def neighbourhood(
 def _orders(key: Array, shape: tuple[int, ...], lengths: Array) -> Array:
     """A random permutation of each row's valid places, the padding behind them."""
     draws = jax.random.uniform(key, shape, jnp.float32)
-    return jnp.argsort(jnp.where(jnp.arange(shape[1], dtype=jnp.int32) < lengths[:, None], draws, 2.0), axis=1)
+    return jnp.argsort(
+        jnp.where(jnp.arange(shape[1], dtype=jnp.int32) < lengths[:, None], draws, 2.0), axis=1
+    )
 
 
 def _check_neighbours(neighbours: Neighbours) -> tuple[Array, Array]:

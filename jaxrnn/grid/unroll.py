@@ -313,7 +313,9 @@ def _inside(grid: tuple[int, ...], sizes: Array | None) -> Array:
     """Which positions lie inside each row's own sizes, ``(*grid, B)``, or ``(*grid, 1)``."""
     if sizes is None:
         return jnp.ones((*grid, 1), bool)
-    positions = jnp.stack(jnp.meshgrid(*(jnp.arange(n, dtype=jnp.int32) for n in grid), indexing="ij"), axis=-1)
+    positions = jnp.stack(
+        jnp.meshgrid(*(jnp.arange(n, dtype=jnp.int32) for n in grid), indexing="ij"), axis=-1
+    )
     return (positions[..., None, :] < sizes).all(-1)
 
 

@@ -51,9 +51,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'jaxrnn.interop' has no attribute {name!r}")
 
 
-def probe(
-    net: Cell | Layer, params: PyTree, xs: Any, ys: Any, *, tolerance: float = 1e-5
-) -> float:
+def probe(net: Cell | Layer, params: PyTree, xs: Any, ys: Any, *, tolerance: float = 1e-5) -> float:
     """Check loaded parameters by what the other library computed with them.
 
     Some variants differ in what they compute and not in their arrays (tanh or relu units, a GRU

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.interop import structure
-from jaxrnn.interop.structure import Unit
 from jaxrnn.interop.layout import Entry, Layout, Sizes, cut, join, shape
+from jaxrnn.interop.names import base, flatten, to_numpy
+from jaxrnn.interop.structure import Unit
 from jaxrnn.typing import Cell, DType, Layer, PyTree
 
-__all__ = ["Library", "dump", "flatten", "load", "nest", "numbered", "to_numpy"]
+__all__ = ["Library", "Prefix", "dump", "load"]
 
 Prefix = str | Sequence[str]
 """What stands before the names: one for the network, or one for each of its layers."""
@@ -48,124 +49,11 @@ class Library(NamedTuple):
     ignored: Callable[[str], bool] = lambda name: False
 
 
-def to_numpy(leaf: Any) -> np.ndarray:
-    """An array of any library as one of numpy, bit for bit.
-
-    Args:
-      leaf: an array, a torch tensor, a variable.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxrnn.interop.convert import to_numpy
-      >>> to_numpy(jnp.ones(2)).tolist()
-      [1.0, 1.0]
-    """
-    if hasattr(leaf, "detach"):  # a torch tensor; numpy has no bfloat16 that torch knows
-        leaf = leaf.detach().cpu()
-        if str(leaf.dtype) == "torch.bfloat16":
-            return leaf.float().numpy().astype(jnp.bfloat16)
-        return leaf.numpy()
-    return np.asarray(leaf)
-
-
-def flatten(source: Any, separator: str = ".") -> dict[str, Any]:
-    """A mapping from whole names to leaves, out of nested mappings or any pytree.
-
-    Args:
-      source: a mapping, nested or flat, or a pytree such as an equinox module.
-      separator: what joins the names of the levels.
-
-    Raises:
-      TypeError: for a single array.
-
-    Example:
-      >>> from jaxrnn.interop.convert import flatten
-      >>> flatten({"cell": {"i": {"bias": 0.5}}}, "/")
-      {'cell/i/bias': 0.5}
-    """
-    names: dict[str, Any] = {}
-
-    def visit(path: tuple[str, ...], node: Any) -> None:
-        if isinstance(node, Mapping):
-            for name, child in node.items():
-                visit((*path, str(name)), child)
-            return
-        for keys, leaf in jax.tree_util.tree_flatten_with_path(node)[0]:
-            tail = jax.tree_util.keystr(keys, simple=True, separator=separator)
-            names[separator.join((*path, tail) if tail else path)] = leaf
-
-    visit((), source)
-    if "" in names:
-        raise TypeError(f"source: expected names and arrays, got {type(source).__name__}")
-    return names
-
-
-def nest(names: Mapping[str, Any], separator: str) -> dict[str, Any]:
-    """Nested mappings out of one with whole names, the inverse of `flatten`.
-
-    Args:
-      names: leaves by whole name.
-      separator: what joins the names of the levels.
-
-    Example:
-      >>> from jaxrnn.interop.convert import nest
-      >>> nest({"cell/i/bias": 0.5}, "/")
-      {'cell': {'i': {'bias': 0.5}}}
-    """
-    tree: dict[str, Any] = {}
-    for name, leaf in names.items():
-        *path, last = name.split(separator)
-        node = tree
-        for part in path:
-            node = node.setdefault(part, {})
-        node[last] = leaf
-    return tree
-
-
-def numbered(name: str) -> tuple[Any, ...]:
-    """A sort key by which ``lstm_10`` comes after ``lstm_2``.
-
-    Args:
-      name: a name with numbers in it.
-
-    Example:
-      >>> from jaxrnn.interop.convert import numbered
-      >>> sorted(["lstm_10", "lstm_2", "lstm"], key=numbered)
-      ['lstm', 'lstm_2', 'lstm_10']
-    """
-    words: list[Any] = []
-    for letter in name:
-        if letter.isdigit() and words and isinstance(words[-1], int):
-            words[-1] = 10 * words[-1] + int(letter)
-        elif letter.isdigit():
-            words.append(int(letter))
-        elif words and isinstance(words[-1], str):
-            words[-1] += letter
-        else:
-            words.append(letter)
-    return tuple((0, "", word) if isinstance(word, int) else (1, word, 0) for word in words)
-
-
 class _Placed(NamedTuple):
     """A cell with the layout of its arrays, whole names."""
 
     unit: Unit
     layout: Layout
-
-
-def base(prefix: str, separator: str) -> str:
-    """A prefix with its separator.
-
-    Args:
-      prefix: with or without it.
-      separator: what joins the parts of a name.
-
-    Example:
-      >>> from jaxrnn.interop.convert import base
-      >>> base("encoder.lstm", "."), base("", ".")
-      ('encoder.lstm.', '')
-    """
-    return prefix.rstrip(separator) + separator if prefix else ""
 
 
 def _place(
@@ -234,10 +122,9 @@ def _sizes(
             found.setdefault(tensors, (rows, columns, columns // len(one.rows[0])))
     if "Q" in found:
         hidden = found["Q"][0]
-    elif "R" in found and not any(row[0][0] == "Q" for e in placed.layout.entries for row in e.rows):
+    elif "R" in found and not any(one.rows == (("Q",),) for one in placed.layout.entries):
         hidden = found["R"][0]
-    else:
-        hidden = next((one[2] for one in found.values()), None)
+    hidden = hidden or next((one[2] for one in found.values() if one[2]), None)
     hidden = beside.hidden if beside else hidden
     if not hidden:
         return None
@@ -247,7 +134,7 @@ def _sizes(
     elif "WR" in found:
         input_size = found["WR"][0] - output
     input_size = before or (beside.input if beside else None) or input_size
-    return None if not input_size or input_size < 1 else Sizes(input_size, hidden, output)
+    return Sizes(max(input_size or 0, 0), hidden, output)  # 0 is not known
 
 
 def _absent(placed: list[list[_Placed]], arrays: Mapping[str, Any]) -> set[str]:
@@ -331,6 +218,8 @@ def load(
         for row in grid:
             filled.append([])
             for unit, layout, pieces, sizes in row:
+                if sizes is None:  # then there was a problem
+                    continue
                 pieces = {name: piece.astype(wanted) for name, piece in pieces.items()}
                 fitted, lost = _fit(unit.cell, pieces, layout, structure.own(unit.cell), sizes)
                 problems += [f"{layout.entries[0].name}: {line}" for line in lost]
@@ -345,18 +234,18 @@ def load(
 
 def _check(item: Entry, leaf: Any, sizes: Sizes | None) -> tuple[str, np.ndarray | None]:
     """What is wrong with an array, or the array."""
-    expected = list(shape(item, sizes)) if sizes else ""
+    known = [size or "?" for size in shape(item, sizes)] if sizes else []
+    kernel = item.rows[0][0][0] in "WRQ"
+    expected = f"[{', '.join(map(str, known))}]" if known else "a matrix" if kernel else "an array"
     if leaf is None:
-        return f"{item.name}: expected {expected or 'an array'}, missing", None
+        return f"{item.name}: expected {expected}, missing", None
     if not hasattr(leaf, "shape"):
-        return f"{item.name}: expected an array, got {type(leaf).__name__}", None
-    if sizes and list(leaf.shape) != expected:
+        return f"{item.name}: expected {expected}, got {type(leaf).__name__}", None
+    if list(leaf.shape) != known if known else kernel:  # no size is known if there is no matrix
         return f"{item.name}: expected {expected}, got {_describe(leaf)}", None
     array = to_numpy(leaf)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         return f"{item.name}: expected floating-point numbers, got {_describe(leaf)}", None
-    if sizes is None:
-        return f"{item.name}: expected sizes that can be told, got {_describe(leaf)}", None
     return "", array
 
 

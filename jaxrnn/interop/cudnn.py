@@ -16,6 +16,7 @@ import numpy as np
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library
 from jaxrnn.interop.layout import Entry, Layout, Sizes, entry, shape
+from jaxrnn.interop.names import to_numpy
 from jaxrnn.interop.structure import Unit
 from jaxrnn.typing import Cell, DType, Layer, PyTree
 
@@ -74,7 +75,7 @@ def load(
       >>> cudnn.load(jaxrnn.lstm, flat, input_size=3, hidden_size=5).bias[0].item()
       2.0
     """
-    flat = convert.to_numpy(source)
+    flat = to_numpy(source)
     directions = len(structure.units(net)[0])
     parts, total = {}, 0
     for unit, one in _order(net):

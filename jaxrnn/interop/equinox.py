@@ -17,6 +17,7 @@ import jaxrnn
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Layout, entry
+from jaxrnn.interop.names import base, flatten
 from jaxrnn.interop.structure import Unit
 from jaxrnn.typing import Cell, DType, Layer, PyTree
 
@@ -119,8 +120,8 @@ def infer(source: Any, prefix: str = "") -> Any:
       >>> equinox.infer({"weight_ih": np.ones((15, 3)), "weight_hh": np.ones((15, 5))}).name
       'gru'
     """
-    start = convert.base(prefix, ".")
-    arrays = convert.flatten(source)
+    start = base(prefix, ".")
+    arrays = flatten(source)
 
     def cell(at: str) -> Any:
         rows, columns = (*getattr(arrays.get(at + "weight_hh"), "shape", ()), 0, 0)[:2]

@@ -31,6 +31,7 @@ import jaxrnn
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Entry, Layout, entry
+from jaxrnn.interop.names import base, flatten
 from jaxrnn.interop.structure import Unit
 from jaxrnn.typing import Array, Cell, DType, Layer, PyTree
 
@@ -169,11 +170,13 @@ def infer(source: Mapping[str, Any], prefix: str = "") -> Any:
       >>> haiku.infer({"lstm/linear": {"w": np.ones((8, 20))}}).name
       'stack(lstm)'
     """
-    start = convert.base(prefix, "/")
-    names = [name.removeprefix(start) for name in convert.flatten(source, "/")
-             if name.startswith(start)]
-    found = [(m[1], int(m[2] or 0)) for name in names
-             if (m := re.match(r"(lstm|gru|vanilla_rnn)(?:_(\d+))?/", name))]
+    start = base(prefix, "/")
+    names = [name.removeprefix(start) for name in flatten(source, "/") if name.startswith(start)]
+    found = [
+        (m[1], int(m[2] or 0))
+        for name in names
+        if (m := re.match(r"(lstm|gru|vanilla_rnn)(?:_(\d+))?/", name))
+    ]
     classes = {kind for kind, _ in found}
     if len(classes) != 1:
         raise ValueError(

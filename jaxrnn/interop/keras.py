@@ -29,6 +29,7 @@ import jaxrnn
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Layout, entry
+from jaxrnn.interop.names import base, flatten, numbered
 from jaxrnn.interop.structure import Unit
 from jaxrnn.typing import Cell, DType, Layer, PyTree
 
@@ -67,9 +68,9 @@ KERAS = Library(
 
 def _groups(source: Mapping[str, Any], prefix: str) -> list[list[dict[str, tuple[str, Any]]]]:
     """For each layer below a prefix, for each direction: full names and arrays by `NAMES`."""
-    start = convert.base(prefix, "/")
+    start = base(prefix, "/")
     cells: dict[str, dict[str, tuple[str, Any]]] = {}
-    for name, leaf in convert.flatten(source, "/").items():
+    for name, leaf in flatten(source, "/").items():
         if not name.startswith(start) or IGNORED.search(name):
             continue
         path = re.sub(r":0$", "", name)
@@ -78,7 +79,7 @@ def _groups(source: Mapping[str, Any], prefix: str) -> list[list[dict[str, tuple
         cell, _, last = path.rpartition("/")
         cells.setdefault(cell, {})[last] = (name, leaf)
     layers: dict[str, list[dict[str, tuple[str, Any]]]] = {}
-    for cell in sorted(cells, key=convert.numbered):
+    for cell in sorted(cells, key=numbered):
         part = re.search(r"(^|/)(forward|backward)[^/]*(?=/|$)", cell[len(start.rstrip("/")) :])
         layer = cell if part is None else cell[: len(start.rstrip("/")) + part.start()]
         pair = layers.setdefault(layer, [])

@@ -25,6 +25,7 @@ import jaxrnn
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Entry, Layout, entry
+from jaxrnn.interop.names import base, flatten, nest
 from jaxrnn.interop.structure import Unit
 from jaxrnn.typing import Cell, DType, Layer, PyTree
 
@@ -154,7 +155,7 @@ def dump(
       (3, 5)
     """
     library = LINEN._replace(layout=lambda unit, has: _layout(unit, has, mgu=mgu))
-    return convert.nest(convert.dump(library, net, params, prefix), "/")
+    return nest(convert.dump(library, net, params, prefix), "/")
 
 
 def infer(source: Mapping[str, Any], prefix: str = "") -> Any:
@@ -177,9 +178,9 @@ def infer(source: Mapping[str, Any], prefix: str = "") -> Any:
       >>> linen.infer({"cell": {"i": {"kernel": np.ones((3, 5))}}}).name
       'stack(elman)'
     """
-    names = set(convert.flatten(_collection(source), "/"))
+    names = set(flatten(_collection(source), "/"))
     kinds = {"in/kernel": jaxrnn.gru, "ii/kernel": jaxrnn.lstm, "i/kernel": jaxrnn.elman}
-    return find(names, convert.base(prefix, "/"), "layers_{}/", kinds)
+    return find(names, base(prefix, "/"), "layers_{}/", kinds)
 
 
 def find(names: set[str], start: str, layers: str, kinds: Mapping[str, Cell]) -> Any:

@@ -21,6 +21,7 @@ from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Entry, Layout, entry
 from jaxrnn.interop.linen import GATES, find, place
+from jaxrnn.interop.names import base, flatten, nest
 from jaxrnn.interop.structure import Unit
 from jaxrnn.typing import Cell, DType, Layer, PyTree
 
@@ -62,7 +63,7 @@ NNX = Library(
 
 
 def _flatten(source: Any) -> dict[str, Any]:
-    names = convert.flatten(source, "/")
+    names = flatten(source, "/")
     return {name.removesuffix("/value"): leaf for name, leaf in names.items()}
 
 
@@ -125,7 +126,7 @@ def dump(
       (20,)
     """
     library = NNX._replace(layout=lambda unit, has: _layout(unit, has, optimized=optimized))
-    return _numbers(convert.nest(convert.dump(library, net, params, prefix), "/"))
+    return _numbers(nest(convert.dump(library, net, params, prefix), "/"))
 
 
 def _numbers(tree: Any) -> Any:
@@ -151,8 +152,7 @@ def infer(source: Any, prefix: str = "") -> Any:
     Example:
       >>> import numpy as np
       >>> from jaxrnn.interop import nnx
-      >>> arrays = {"dense_i": {"kernel": np.ones((3, 15))}, "dense_h": {"kernel": np.ones((5, 15))}}
-      >>> nnx.infer(arrays).name
+      >>> nnx.infer({"dense_h": {"kernel": np.ones((5, 15))}}).name
       'gru'
     """
     arrays = _flatten(source)
@@ -164,4 +164,4 @@ def infer(source: Any, prefix: str = "") -> Any:
             names.add(f"{name}/{shape[1] / shape[0]:g}")
     kinds = {f"dense_h/kernel/{count}": cell for count, cell in made.items()}
     kinds |= {"ii/kernel": jaxrnn.lstm}
-    return find(names, convert.base(prefix, "/"), "layers/{}/", kinds)
+    return find(names, base(prefix, "/"), "layers/{}/", kinds)

@@ -28,6 +28,7 @@ from jaxrnn.checks import check_choice
 from jaxrnn.interop import convert, onnx_cells, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Entry, Layout, entry
+from jaxrnn.interop.names import base, flatten, library, to_numpy
 from jaxrnn.interop.structure import Unit
 from jaxrnn.typing import Array, Cell, DType, Layer, PyTree
 
@@ -45,7 +46,9 @@ ATTRIBUTES = {
 
 def _layout(unit: Unit, has: Callable[[str], bool]) -> Layout:
     gates, d = GATES[structure.family(unit.cell)], unit.direction
-    start = "" if unit.layer is None or (unit.layers == 1 and not has("0.W.0")) else f"{unit.layer}."
+    start = (
+        "" if unit.layer is None or (unit.layers == 1 and not has("0.W.0")) else f"{unit.layer}."
+    )
     biases = (tuple(tensor + gate for tensor in "bs" for gate in gates),)
     entries = [
         entry(f"{start}W.{d}", "W", gates, transposed=True),
@@ -83,8 +86,8 @@ ONNX = Library(
 def _directions(source: Mapping[str, Any]) -> dict[str, Any]:
     """Each direction's arrays by themselves."""
     parts = {}
-    for name, leaf in convert.flatten(source).items():
-        array = convert.to_numpy(leaf)
+    for name, leaf in flatten(source).items():
+        array = to_numpy(leaf)
         ranks = {"W": 3, "R": 3, "B": 2, "P": 2}
         if array.ndim and array.ndim == ranks.get(name.rpartition(".")[2]):
             parts |= {f"{name}.{d}": part for d, part in enumerate(array)}
@@ -220,8 +223,8 @@ def infer(
       >>> onnx.infer({"W": np.ones((2, 15, 3)), "R": np.ones((2, 15, 5))}).name
       'bidirectional(gru_reset_before)'
     """
-    start = convert.base(prefix, ".")
-    shapes = {n: np.shape(convert.to_numpy(a)) for n, a in convert.flatten(source).items()}
+    start = base(prefix, ".")
+    shapes = {n: np.shape(to_numpy(a)) for n, a in flatten(source).items()}
 
     def layer(at: str) -> Any:
         shape = shapes.get(at + "R", ())
@@ -239,7 +242,9 @@ def infer(
     while one := layer(f"{start}{len(found)}."):
         found.append(one)
     if not found:
-        raise ValueError(f"source: expected {start}R or {start}0.R (dirs, gates H, H), got {shapes}")
+        raise ValueError(
+            f"source: expected {start}R or {start}0.R (dirs, gates H, H), got {shapes}"
+        )
     return jaxrnn.stack(*found)
 
 
@@ -336,9 +341,7 @@ def run_node(node: Any, inputs: Sequence[Any]) -> list[Array]:
       >>> interop.onnx.run_node(node, arrays)[0].shape
       (1, 2, 5)
     """
-    import onnx
-
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    attributes = {a.name: library("onnx").helper.get_attribute_value(a) for a in node.attribute}
     if "activations" in attributes:
         attributes["activations"] = [name.decode() for name in attributes["activations"]]
     if "direction" in attributes:
@@ -348,9 +351,7 @@ def run_node(node: Any, inputs: Sequence[Any]) -> list[Array]:
     return [y for name, y in zip(node.output, outputs, strict=False) if name]
 
 
-def export(
-    net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: bool = False
-) -> Any:
+def export(net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: bool = False) -> Any:
     """An ONNX model of a network.
 
     Its inputs are ``xs`` (T, B, D), ``lengths`` (B,) of int32 and for each layer k the initial
@@ -379,4 +380,4 @@ def export(
     """
     from jaxrnn.interop.onnx_export import model
 
-    return model(net, params, dump(net, params), lengths=lengths, carry=carry)
+    return model(net, dump(net, params), lengths=lengths, carry=carry)

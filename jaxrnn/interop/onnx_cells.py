@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +83,7 @@ def make(
     *,
     peepholes: bool = False,
     coupled: bool = False,
-    reset: str = "before",
+    reset: Literal["before", "after"] = "before",
     bounded: Phi | None = None,
 ) -> Cell:
     """The cell of an ONNX node.
@@ -108,7 +108,7 @@ def make(
     if kind == "elman":
         return jaxrnn.make_elman(activation=phis[0])
     if kind == "gru":
-        base = jaxrnn.make_gru(reset=reset)  # type: ignore[arg-type]
+        base = jaxrnn.make_gru(reset=reset)
         if phis == (jax.nn.sigmoid, jnp.tanh):
             return base
         names = {"gate_activation": phis[0], "candidate_activation": phis[1]}

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxrnn.interop import structure
-from jaxrnn.typing import Cell, Layer, PyTree
+from jaxrnn.interop.names import library
+from jaxrnn.typing import Cell, Layer
 
 __all__ = ["model"]
 
@@ -49,7 +50,6 @@ def _attributes(cells: list[Cell]) -> dict[str, Any]:
 
 def model(
     net: Cell | Layer,
-    params: PyTree,
     arrays: Mapping[str, np.ndarray],
     *,
     lengths: bool,
@@ -59,8 +59,7 @@ def model(
 
     Args:
       net: a cell or network.
-      params: its parameters.
-      arrays: what `jaxrnn.interop.onnx.dump` made of them.
+      arrays: what `jaxrnn.interop.onnx.dump` made of its parameters.
       lengths: whether the model has the input of lengths.
       carry: whether it has the inputs of initial states.
 
@@ -69,14 +68,13 @@ def model(
       >>> from jaxrnn.interop import onnx, onnx_export
       >>> params = jaxrnn.elman.init(jax.random.key(0), 3, 5)
       >>> arrays = onnx.dump(jaxrnn.elman, params)
-      >>> made = onnx_export.model(jaxrnn.elman, params, arrays, lengths=True, carry=False)
+      >>> made = onnx_export.model(jaxrnn.elman, arrays, lengths=True, carry=False)
       >>> [value.name for value in made.graph.input]
       ['xs', 'lengths']
     """
-    import onnx
-    from onnx import helper, numpy_helper
-
-    grid, leaves = structure.units(net), structure.spread(net, params)
+    onnx = library("onnx")
+    helper, from_array = onnx.helper, onnx.numpy_helper.from_array
+    grid = structure.units(net)
     first = next(iter(arrays.values()))
     dtype = helper.np_dtype_to_tensor_dtype(first.dtype)
     if dtype not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
@@ -90,7 +88,7 @@ def model(
     if lengths:
         inputs.append(helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, ["B"]))
     outputs: list[Any] = []
-    constants = [numpy_helper.from_array(np.array([0, 0, -1]), "joined")]
+    constants = [from_array(np.array([0, 0, -1]), "joined")]
     features = 0
     for k, row in enumerate(grid):
         start = f"{k}." if len(grid) > 1 else ""
@@ -99,7 +97,7 @@ def model(
         for name in "WRBP":
             if start + name in arrays:
                 names[name] = f"{k}.{name}"
-                constants.append(numpy_helper.from_array(arrays[start + name], names[name]))
+                constants.append(from_array(arrays[start + name], names[name]))
         hidden = arrays[start + "R"].shape[2]
         states = [f"{letter}_{k}" for letter in ("hc" if kind == "lstm" else "h")]
         if carry:
@@ -119,7 +117,6 @@ def model(
         joined = helper.make_node("Reshape", [f"{k}.turned", "joined"], [below])
         nodes += [node, turned, joined]
         features = len(row) * hidden
-    del leaves
     outputs.insert(0, value("ys", "T", "B", features))
     graph = helper.make_graph(nodes, "jaxrnn", inputs, outputs, constants)
     opsets = [helper.make_opsetid("", OPSET)]

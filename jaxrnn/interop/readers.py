@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from jaxrnn.interop.convert import flatten, to_numpy
+from jaxrnn.interop.names import flatten, library, to_numpy
 
 __all__ = ["read"]
 
@@ -95,10 +95,8 @@ class _Budget:
 
 
 def _safetensors(path: Path, max_bytes: int) -> Arrays:
-    from safetensors import safe_open
-
     del max_bytes  # nothing is compressed: the library holds every offset against the file
-    with safe_open(path, framework="numpy") as file:
+    with library("safetensors").safe_open(path, framework="numpy") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
@@ -141,8 +139,7 @@ _FILTERS = {"1", "2", "3", "4", "5", "6", "32000"}  # of HDF5 itself, and h5py's
 
 
 def _hdf5(path: Path, max_bytes: int, file: IO[bytes] | None = None) -> Arrays:
-    import h5py
-
+    h5py = library("h5py")
     arrays: Arrays = {}
     budget, seen = _Budget(path, max_bytes), set()
 
@@ -185,8 +182,7 @@ def _keras(path: Path, max_bytes: int) -> Arrays:
 
 
 def _onnx(path: Path, max_bytes: int) -> Arrays:
-    import onnx
-
+    onnx = library("onnx")
     graph = onnx.load(os.fspath(path), load_external_data=False).graph
     return {tensor.name: onnx_tensor(path, tensor, max_bytes) for tensor in graph.initializer}
 
@@ -209,8 +205,7 @@ def onnx_tensor(path: Path, tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarr
       >>> onnx_tensor(Path("model.onnx"), onnx.numpy_helper.from_array(np.ones(3), "b")).shape
       (3,)
     """
-    import onnx
-
+    onnx = library("onnx")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     if any(size < 0 for size in tensor.dims):
         raise ValueError(f"{path}: {tensor.name}: expected a shape, got {list(tensor.dims)}")
@@ -232,8 +227,7 @@ def onnx_tensor(path: Path, tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarr
 
 
 def _torch(path: Path, max_bytes: int) -> Arrays:
-    import torch
-
+    torch = library("torch")
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             _members(path, _Budget(path, max_bytes), archive)

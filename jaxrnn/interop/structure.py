@@ -119,7 +119,10 @@ def units(net: Cell | Layer) -> list[list[Unit]]:
             for cell in layer.parts:
                 if not isinstance(cell, Cell) or cell.parts:
                     raise TypeError(f"net: expected cells in {layer.name!r}, got {cell.name!r}")
-            return [Unit(cell, k, layers, direction=d, directions=2) for d, cell in enumerate(layer.parts)]
+            return [
+                Unit(cell, k, layers, direction=d, directions=2)
+                for d, cell in enumerate(layer.parts)
+            ]
         if layer.parts or not isinstance(layer, Cell):
             raise TypeError(f"net: expected a cell or both directions of one, got {layer.name!r}")
         return [Unit(layer, k, layers)]
@@ -260,11 +263,17 @@ def own(cell: Cell) -> Layout:
         )
     gates = {"elman": "h", "gru": "rzn", "lstm": "ifgo"}[kind]
     if kind == "lstm":
-        lacks = [g for g, gate in zip("ifo", ("input", "forget", "output"), strict=True)
-                 if option(cell, f"{gate}_gate") is not True]
+        lacks = [
+            g
+            for g, gate in zip("ifo", ("input", "forget", "output"), strict=True)
+            if option(cell, f"{gate}_gate") is not True
+        ]
         gates = "".join(g for g in gates if g not in lacks)
-    entries = [entry("input_kernel", "W", gates), entry("recurrent_kernel", "R", gates),
-               entry("bias", "b", gates)]
+    entries = [
+        entry("input_kernel", "W", gates),
+        entry("recurrent_kernel", "R", gates),
+        entry("bias", "b", gates),
+    ]
     if kind == "gru":
         if option(cell, "reset") == "after":
             entries.append(entry("recurrent_bias", "s", "n"))
@@ -324,7 +333,9 @@ def read(cell: Cell, params: Params, where: str) -> tuple[dict[str, np.ndarray],
     leaf = dict(zip(names, leaves, strict=True))
     first = leaf.get("input_kernel", leaf.get("i.input_kernel"))
     if first is None or np.ndim(first) != 2 or cell.hidden_size is None:
-        raise TypeError(f"{where}: expected parameters of {cell.name!r}, got {type(params).__name__}")
+        raise TypeError(
+            f"{where}: expected parameters of {cell.name!r}, got {type(params).__name__}"
+        )
     hidden = cell.hidden_size(params)
     sizes = Sizes(first.shape[0], hidden, output_size(cell, hidden))
     expected = expected_params(cell, sizes.input, hidden, np.dtype(first.dtype))
@@ -354,4 +365,3 @@ def write(cell: Cell, pieces: Mapping[str, np.ndarray], sizes: Sizes) -> Params:
     dtype = next(iter(arrays.values())).dtype
     names, _, structure = _names(expected_params(cell, sizes.input, sizes.hidden, dtype))
     return jax.tree.unflatten(structure, [jax.numpy.asarray(arrays[name]) for name in names])
-

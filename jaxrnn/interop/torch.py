@@ -26,9 +26,10 @@ import numpy as np
 
 import jaxrnn
 from jaxrnn.interop import convert, structure
-from jaxrnn.interop.structure import Unit
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Layout, entry
+from jaxrnn.interop.names import base, flatten
+from jaxrnn.interop.structure import Unit
 from jaxrnn.typing import Cell, DType, Layer, PyTree
 
 __all__ = ["TORCH", "dump", "infer", "load"]
@@ -150,10 +151,10 @@ def infer(source: Mapping[str, Any], prefix: str = "", *, nonlinearity: str = "t
       >>> torch.infer(state).name
       'stack(lstm)'
     """
-    start = convert.base(prefix, ".")
+    start = base(prefix, ".")
     shapes = {
         name.removeprefix(start): tuple(getattr(leaf, "shape", ()))
-        for name, leaf in convert.flatten(source).items()
+        for name, leaf in flatten(source).items()
         if name.startswith(start)
     }
     layers = {int(m[1]) for name in shapes if (m := re.fullmatch(r"weight_hh_l(\d+)", name))}

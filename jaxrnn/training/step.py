@@ -155,7 +155,9 @@ class Step:
         weight = jnp.asarray(aux.weight, _wide(value))
         some = weight > 0  # an empty micro-batch has a mean over nothing: NaN, and no say
         total = jax.tree.map(
-            lambda t, g: t + jnp.where(some, g * weight.astype(t.dtype), 0), total, grads
+            lambda t, g: t + jnp.where(some, g.astype(t.dtype) * weight.astype(t.dtype), 0),
+            total,
+            grads,
         )
         return total, aux.state, (weight, value, aux.metrics)
 

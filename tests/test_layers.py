@@ -1,0 +1,309 @@
+"""`stack`, `bidirectional` and `rnn` against loops written out layer by layer."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn import Directions, bidirectional, gru, gru_reset_before, lstm, rnn, stack
+from jaxrnn.typing import Cell, Layer
+from tests.reference import (
+    B,
+    T,
+    assert_close,
+    assert_same,
+    flip,
+    loop,
+    quick,
+    random_like,
+    scan,
+    with_gradients,
+)
+
+D, H = 3, 4
+exact = pytest.mark.usefixtures("x64", "strict")
+
+
+MERGES = {
+    "concat": lambda a, b: jnp.concatenate([a, b], -1),
+    "sum": lambda a, b: a + b,
+    "mean": lambda a, b: 0.5 * (a + b),
+    "mul": lambda a, b: a * b,
+}
+
+
+def written_out(layer, params, xs, carry, valid=None, reset=None):
+    """What a layer means: the parts one after the other, the backward one on flipped time."""
+    if isinstance(layer.parts, Directions):
+        forward, backward = layer.parts
+        a = written_out(forward, params[0], xs, carry[0], valid, reset)
+        turned = (None if f is None else f[::-1] for f in (valid, reset))
+        last, *both = written_out(backward, params[1], xs[::-1], carry[1], *turned)
+        b = last, *flip(both)
+        ys = dict(layer.options).get("merge", "concat")
+        ys = MERGES[ys](a[1], b[1])
+        return Directions(a[0], b[0]), ys, Directions(a[2], b[2])
+    if not layer.parts:
+        return loop(layer, params, xs, carry, valid, reset)
+    found = []
+    for cell, p, c in zip(layer.parts, params, carry, strict=True):
+        found.append(written_out(cell, p, xs, c, valid, reset))
+        xs = found[-1][1]
+    last, ys, carries = zip(*found, strict=True)
+    return last, ys[-1], carries
+
+
+NETS = {
+    "two cells": stack(lstm, gru_reset_before),
+    "nested": stack(stack(lstm, gru), lstm),
+    "two cells in two directions": bidirectional(gru, lstm, merge="mul"),
+    "layers in two directions": rnn(gru, 2, bidirectional=True),
+    "a stack in two directions": bidirectional(stack(lstm, gru)),
+    "two directions under a cell": stack(bidirectional(gru), lstm),
+}
+
+
+def example(layer, sizes=H):
+    params = layer.init(jax.random.key(0), D, sizes, dtype=jnp.float64)
+    params = jax.tree.map(jnp.add, params, random_like(params, 1, 0.3))
+    xs = random_like(jax.ShapeDtypeStruct((T, B, D), jnp.float64), 2)
+    carry = random_like(layer.carry(params, (B,)), 3, 0.5)
+    return params, xs, carry
+
+
+@exact
+@pytest.mark.parametrize("label", NETS)
+def test_it_is_its_layers_one_after_the_other(label):
+    """Values and gradients, with every option, both ways; padding reaches nothing."""
+    net, rng = NETS[label], np.random.default_rng(0)
+    inputs = example(net)
+    lengths, mask = np.array([3, 5]), rng.random((T, B)) < 0.8
+    reset = rng.random((T, B)) < 0.3
+    valid = mask & (np.arange(T)[:, None] < lengths)
+    weights = random_like(jax.eval_shape(partial(written_out, net), *inputs), 4)
+
+    plain = quick(with_gradients(partial(scan, net)))(weights, *inputs)
+    reference = quick(with_gradients(partial(written_out, net)))
+    every = np.ones((T, B), bool)
+    assert_close(plain, reference(weights, *inputs, every, ~every), "plain: ")
+
+    options = quick(with_gradients(partial(scan, net, chunk=2)))
+    rest = lengths, mask, reset
+    got = options(weights, *inputs, *rest)
+    assert_close(got, reference(weights, *inputs, valid, reset), "every option: ")
+
+    params, xs, carry = inputs
+    dirty = np.array(xs)
+    dirty[~valid] = np.nan
+    assert_same(options(weights, params, dirty, carry, *rest), got, "NaN in the padding: ")
+
+
+@exact
+@pytest.mark.parametrize("label", ["two cells", "a stack in two directions"])
+def test_reverse(label):
+    """`reverse` turns every direction round."""
+    net = NETS[label]
+    params, xs, carry = example(net)
+    got = quick(partial(scan, net, reverse=True))(params, xs, carry, np.array([3, 5]))
+    valid = np.arange(T)[:, None] < np.array([3, 5])
+    last, *both = quick(partial(written_out, net))(params, xs[::-1], carry, valid[::-1])
+    if isinstance(last, Directions):
+        # its outputs are joined in the order of its directions, whichever way each runs
+        assert_close(got[0], last, "carry")
+        assert_close(got[1], both[0][::-1], "outputs")
+    else:
+        assert_close(got, (last, *flip(both)), "reverse")
+
+
+@exact
+@pytest.mark.parametrize("label", ["layers in two directions", "two cells in two directions"])
+def test_a_batch_is_its_rows_alone(label):
+    """Unpadded, with gradients: what several libraries get wrong in two directions."""
+    net = NETS[label]
+    params, xs, carry = example(net)
+    lengths = [3, 5]
+    run = quick(with_gradients(lambda *a: scan(net, *a)[:2]))
+    shapes = jax.eval_shape(lambda *a: scan(net, *a)[:2], params, xs, carry)
+    last, ys = random_like(shapes, 4)
+    (carries, outputs), gradients = run((last, ys), params, xs, carry, np.array(lengths))
+    summed = jax.tree.map(jnp.zeros_like, params)
+    for row, n in enumerate(lengths):
+        mine = lambda tree, row=row: jax.tree.map(lambda leaf: leaf[row], tree)  # noqa: E731
+        cut = lambda a, row=row, n=n: a[:n, row]  # noqa: E731
+        got, (by_params, by_xs, by_carry) = run((mine(last), cut(ys)), params, cut(xs), mine(carry))
+        assert_close(got, (mine(carries), cut(outputs)), f"row {row}: ")
+        assert_close(by_xs, cut(gradients[1]), f"gradient of row {row}")
+        assert_close(by_carry, mine(gradients[2]), f"gradient of the carry of row {row}")
+        assert not np.any(outputs[n:, row])
+        summed = jax.tree.map(jnp.add, summed, by_params)
+    assert_close(gradients[0], summed, "gradient of the parameters")
+
+
+@exact
+@pytest.mark.parametrize("label", ["two cells", "nested"])
+def test_a_stack_streams_step_by_step(label):
+    net = NETS[label]
+    inputs = example(net)
+    assert isinstance(net, Cell)
+    want = quick(with_gradients(partial(scan, net)))
+    weights = random_like(jax.eval_shape(partial(scan, net), *inputs), 5)
+    steps = quick(with_gradients(partial(loop, net)))
+    assert_close(steps(weights, *inputs), want(weights, *inputs), "steps: ")
+
+
+@exact
+def test_second_derivatives_through_layers():
+    net = NETS["layers in two directions"]
+    inputs = example(net)
+    tangents = random_like(inputs, 6)
+
+    def along(run):
+        loss = lambda *a: jnp.sum(jnp.sin(run(net, *a)[1]))  # noqa: E731
+        return lambda *a: jax.jvp(jax.grad(loss, argnums=(0, 1, 2)), a, tangents)
+
+    assert_close(quick(along(scan))(*inputs), quick(along(written_out))(*inputs), "hessian: ")
+
+
+def test_what_is_made():
+    assert stack(lstm, gru) is stack(lstm, gru)  # so that jit finds it again
+    assert isinstance(stack(lstm, gru), Cell)
+    assert isinstance(stack(lstm, bidirectional(gru)), Layer)
+    assert rnn(lstm, 2, dropout=0.1) is rnn(lstm, 2, dropout=0.1)
+    assert rnn(lstm, 2).parts == (lstm, lstm)
+    assert [layer.parts for layer in rnn(lstm, 2, bidirectional=True).parts] == [(lstm, lstm)] * 2
+    params = stack(lstm, gru, lstm).init(jax.random.key(0), D, (4, 5, 6))
+    assert [p.input_kernel.shape for p in params] == [(3, 16), (4, 15), (5, 24)]
+    params = rnn(gru, 2, bidirectional=True).init(jax.random.key(0), D, H, dtype="bfloat16")
+    assert params[1].backward.input_kernel.shape == (2 * H, 3 * H)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.bfloat16)}
+    leaves = jax.tree.leaves(params)
+    kernels = [np.asarray(leaf, np.float32) for leaf in leaves if leaf.ndim == 2]
+    pairs = [(a, b) for k, a in enumerate(kernels) for b in kernels[:k] if a.shape == b.shape]
+    assert not any((a == b).all() for a, b in pairs), "every layer draws its own weights"
+
+
+@exact
+@pytest.mark.parametrize("merge", MERGES)
+def test_merges(merge):
+    layer = bidirectional(gru, merge=merge)
+    params, xs, carry = example(layer)
+    ys = jaxrnn.scan(layer, params, xs, carry)[1]
+    a, b = jnp.split(jaxrnn.scan(bidirectional(gru), params, xs, carry)[1], 2, axis=-1)
+    assert_close(ys, MERGES[merge](a, b), merge)
+
+
+@exact
+def test_a_merge_of_ones_own():
+    """Its outputs past a row's length are zero too."""
+    layer = bidirectional(gru, merge=lambda a, b: a - b + 1)
+    params, xs, carry = example(layer)
+    (ahead, back), ys = jaxrnn.scan(layer, params, xs, carry, lengths=[5, 2])
+    a = jaxrnn.scan(gru, params.forward, xs, carry.forward, lengths=[5, 2])
+    b = jaxrnn.scan(gru, params.backward, xs, carry.backward, lengths=[5, 2], reverse=True)
+    assert_same((ahead, back), (a[0], b[0]), "carries")
+    valid = np.arange(T)[:, None, None] < np.array([5, 2])[:, None]
+    assert_close(ys, np.where(valid, a[1] - b[1] + 1, 0), "outputs")
+
+
+# Dropout
+
+RATE = 0.4
+DROPPED = stack(lstm, gru, gru, dropout=RATE)
+
+
+def identity_cell():
+    """A cell that hands on its input: what arrives shows the dropout masks themselves."""
+
+    def update(params, carry, zx, zh):
+        return carry, zx
+
+    return Cell(
+        name="identity",
+        init=lambda key, d, h, *, dtype=jnp.float32: (),
+        carry=lambda params, batch_shape=(): jnp.zeros((*batch_shape, 1)),
+        project=lambda params, x: x,
+        recurrent=lambda params, carry: (),
+        update=update,
+        hidden_size=None,
+    )
+
+
+def masks(layers, key, shape=(20, 3, 50), start=0):
+    """The product of the masks of a stack of identities, one fewer than layers."""
+    net = stack(*[identity_cell()] * layers, dropout=RATE)
+    ones = jnp.ones(shape, jnp.float32)
+    return np.asarray(jaxrnn.scan(net, ((),) * layers, ones, key=key, start=start)[1])
+
+
+def test_dropout_masks():
+    """Inverted, of the rate asked for, anew at every step, row, layer and key; none at the end."""
+    key = jax.random.key(0)
+    one = masks(2, key)
+    assert set(np.unique(one)) == {np.float32(0), np.float32(1 / (1 - RATE))}
+    n, kept = one.size, np.count_nonzero(one)
+    assert abs(kept - n * (1 - RATE)) < 4 * np.sqrt(n * RATE * (1 - RATE))
+    for axis in (0, 1, 2):
+        step = np.moveaxis(one, axis, 0)
+        assert (step[1:] != step[:1]).any(axis=(1, 2)).all(), f"frozen along axis {axis}"
+    assert (masks(2, jax.random.key(1)) != one).any(), "another call"
+    both = masks(3, key)
+    second = both[one != 0]
+    share = np.count_nonzero(second) / second.size
+    assert abs(share - (1 - RATE)) < 4 * np.sqrt(RATE * (1 - RATE) / second.size), "another layer"
+    np.testing.assert_array_equal(masks(1, key), 1)
+    np.testing.assert_array_equal(masks(3, None), 1)
+    np.testing.assert_array_equal(masks(2, jax.random.PRNGKey(0)), one)  # keys of either style
+
+
+@exact
+def test_dropout_depends_on_key_and_absolute_time_only():
+    """Whole, in chunks, in pieces and step by step."""
+    params, xs, carry = example(DROPPED)
+    key = jax.random.key(3)
+    run = quick(partial(jaxrnn.scan, DROPPED), static_argnames=("chunk",))
+    whole = run(params, xs, carry, key=key)
+    steps = quick(partial(loop, DROPPED))
+    assert_close(steps(params, xs, carry, key=key)[:2], whole, "steps: ")
+    assert_close(run(params, xs, carry, key=key, chunk=2), whole, "chunks: ")
+    middle, head = run(params, xs[:2], carry, key=key)
+    last, tail = run(params, xs[2:], middle, key=key, start=2)
+    assert_close((last, jnp.concatenate([head, tail])), whole, "pieces: ")
+    plain = run(params, xs, carry)
+    assert_close(plain, quick(partial(jaxrnn.scan, rnn3()))(params, xs, carry), "no key: ")
+    assert np.abs(plain[1] - whole[1]).max() > 1e-3
+
+
+def rnn3():
+    return stack(lstm, gru, gru)
+
+
+@exact
+@pytest.mark.parametrize(
+    "net", [DROPPED, rnn(gru, 2, bidirectional=True, dropout=RATE)], ids=["stack", "bidirectional"]
+)
+def test_gradient_under_dropout(net):
+    """Against finite differences at a fixed key, in a random direction."""
+    inputs = example(net)
+    tangents = random_like(inputs, 7)
+
+    def loss(inputs, key):
+        return jnp.sum(jnp.sin(scan(net, *inputs, key=key, lengths=jnp.array([5, 3]))[1]))
+
+    value, gradient_of = quick(loss), quick(jax.grad(loss))
+
+    def moved(by):
+        return jax.tree.map(lambda x, t: x + by * t, inputs, tangents)
+
+    key, eps = jax.random.key(8), 1e-5
+    gradient = gradient_of(inputs, key)
+    slope = sum(
+        np.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient, tangents)), strict=True)
+    )
+    difference = (value(moved(eps), key) - value(moved(-eps), key)) / (2 * eps)
+    np.testing.assert_allclose(slope, difference, rtol=1e-7)
+    other = gradient_of(inputs, jax.random.key(9))
+    leaves = zip(*map(jax.tree.leaves, (gradient[0], other[0])), strict=True)
+    assert all(np.any(a != b) for a, b in leaves), "the key must matter to every gradient"

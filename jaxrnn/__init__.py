@@ -76,7 +76,7 @@ from jaxrnn.typing import Cell, Layer
 from jaxrnn.unroll import scan
 
 if TYPE_CHECKING:
-    from jaxrnn import analysis, data, linen, nnx, training
+    from jaxrnn import analysis, data, interop, linen, nnx, training
 
 __version__ = "0.1.0"
 
@@ -120,6 +120,7 @@ __all__ = [
     "gru_scan",
     "gru_step",
     "initializers",
+    "interop",
     "irnn",
     "last",
     "learned_carry",

@@ -1,7 +1,8 @@
 """What moves between jaxrnn and other libraries: the table of the tests, and of the README.
 
 ``python -m tests.interop_table`` prints it as Markdown. Every row is run against the live library
-by ``test_interop_live.py``, over all its layers, directions and biases, in float32 and float64.
+over all its layers and directions: by ``test_interop_live.py`` in float32 and float64, and those
+of ONNX by ``test_interop_onnx.py`` in float32.
 """
 
 from typing import NamedTuple

@@ -195,6 +195,22 @@ def test_a_bias_that_has_no_place_is_refused():
         interop.torch.dump(jaxrnn.lstm, params, bias=False)
 
 
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if False in row.bias], ids=lambda row: f"{row.library}-{row.module}"
+)
+def test_absent_biases_are_zero(row):
+    net, module = network(row, row.layers[-1], 1), getattr(interop, row.library)
+    init = lambda key: net.init(key, D, H)  # noqa: E731
+    zero = lambda x: jnp.zeros_like(x) if x.ndim == 1 else x  # noqa: E731
+    params = jax.tree.map(zero, random_like(jax.eval_shape(init, jax.random.key(0)), 1))
+    absent = {"haiku": {"double_bias": False}, "onnx": {}}.get(row.library, {"bias": False})
+    arrays = flatten(module.dump(net, params, **absent), "/" if row.library == "haiku" else ".")
+    if row.library == "onnx":
+        arrays = {name: array for name, array in arrays.items() if name[-1] not in "BP"}
+    assert not any(name.endswith(("bias", "bias_n", "B")) for name in arrays)
+    assert_same(module.load(net, arrays), params, "params")
+
+
 def test_update_convention_is_converted():
     write = jaxrnn.make_gru(reset="before", update="write")
     params = random_like(write.init(jax.random.key(0), D, H), 1)

@@ -99,5 +99,23 @@ def test_live(row, layers, directions, bias, dtype, request):
         )
 
 
+def test_a_state_of_nnx_moves_whole():
+    """With its variables and the PRNG states that are in it."""
+    nnx = pytest.importorskip("flax.nnx")
+
+    def rnn():
+        return nnx.RNN(nnx.LSTMCell(D, H, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
+
+    module = nnx.Bidirectional(rnn(), rnn(), rngs=nnx.Rngs(0))
+    net = jaxrnn.bidirectional(jaxrnn.lstm)
+    shapes = jax.eval_shape(lambda key: net.init(key, D, H), jax.random.key(0))
+    params = random_like(shapes, 0)
+    nnx.update(module, interop.nnx.dump(net, params, optimized=False))
+    assert flat(interop.nnx.infer(nnx.state(module))) == flat(net)
+    assert_close(interop.nnx.load(net, nnx.state(module)), params, "params", 0.0)
+    xs = random_like(jnp.ones((B, T, D)), 1)
+    assert interop.probe(net, params, xs.swapaxes(0, 1), module(xs).swapaxes(0, 1)) <= 1e-5
+
+
 def flat(net):
     return [unit.cell for row in structure.units(net) for unit in row]

@@ -11,6 +11,8 @@ import pytest
 import jaxrnn
 from jaxrnn import interop
 from jaxrnn.interop.onnx_cells import FUNCTIONS
+from jaxrnn.interop.structure import spread, units
+from tests.interop_table import ROWS
 from tests.reference import assert_close, random_like
 
 OP_TYPES = {"RNN": (1, 1), "GRU": (3, 2), "LSTM": (4, 3)}  # gates, activations
@@ -144,37 +146,35 @@ def test_few_random_nodes_explode():
     assert wild <= 2
 
 
-def networks():
-    affine = jaxrnn.make_lstm(candidate_activation="identity", output_activation="relu")
-    return {
-        "elman": jaxrnn.elman,
-        "relu": jaxrnn.make_elman(activation="relu"),
-        "identity": jaxrnn.make_elman(activation="identity"),
-        "lstm": jaxrnn.lstm,
-        "lstm_reference": jaxrnn.lstm_reference,
-        "peepholes": jaxrnn.make_lstm(peepholes="diagonal"),
-        "coupled": jaxrnn.make_lstm(peepholes="diagonal", forget_gate="coupled"),
-        "activations": affine,
-        "gru": jaxrnn.gru,
-        "gru_reset_before": jaxrnn.gru_reset_before,
-        "write": jaxrnn.make_gru(update="write"),
-    }
+FURTHER = {
+    "relu": jaxrnn.make_elman(activation="relu"),
+    "identity": jaxrnn.make_elman(activation="identity"),
+    "lstm_reference": jaxrnn.lstm_reference,
+    "coupled peepholes": jaxrnn.make_lstm(peepholes="diagonal", forget_gate="coupled"),
+    "activations": jaxrnn.make_lstm(candidate_activation="identity", output_activation="relu"),
+    "write": jaxrnn.make_gru(update="write"),
+}
+EXPORTS = [
+    pytest.param(row.cell, layers, directions == 2, id=f"{row.module}-{layers}x{directions}")
+    for row in ROWS
+    if row.library == "onnx"
+    for layers in (0, *row.layers)
+    for directions in row.directions
+]
+EXPORTS += [pytest.param(cell, 2, True, id=f"{name}-2x2") for name, cell in FURTHER.items()]
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("name", networks())
-@pytest.mark.parametrize(("layers", "both"), [(0, False), (1, True), (2, False), (3, True)])
-def test_export(name, layers, both):
+@pytest.mark.parametrize(("cell", "layers", "both"), EXPORTS)
+def test_export(cell, layers, both):
     pytest.importorskip("onnx")
-    cell = networks()[name]
-    net = jaxrnn.rnn(cell, layers, bidirectional=both) if layers else cell
+    alone = jaxrnn.bidirectional(cell) if both else cell
+    net = jaxrnn.rnn(cell, layers, bidirectional=both) if layers else alone
     shape = jax.eval_shape(lambda key: net.init(key, 3, 4), jax.random.key(0))
     params = random_like(shape, layers, 0.5)
     xs = random_like(jnp.ones((6, 3, 3)), 2)
     lengths = jnp.array([6, 1, 4], jnp.int32)
     carry = random_like(net.carry(params, (3,)), 3)
-    from jaxrnn.interop.structure import spread, units
-
     rows = [[jax.tree.leaves(one) for one in row] for row in spread(net, carry)]
     feed = {"xs": np.asarray(xs), "lengths": np.asarray(lengths)}
     for k, row in enumerate(rows):

@@ -17,15 +17,33 @@ from jax.core import Tracer
 from jaxrnn.typing import Array, Cell, DType, Layer, PyTree
 
 __all__ = [
+    "check_bool",
     "check_choice",
     "check_flags",
     "check_floating",
+    "check_key",
     "check_lengths",
     "check_matches",
     "check_params",
     "check_positive",
+    "check_start",
     "expected_params",
 ]
+
+
+def check_bool(argument: str, value: Any) -> None:
+    """Raise TypeError unless the value is True or False.
+
+    Args:
+      argument: the argument's name.
+      value: what came.
+
+    Example:
+      >>> from jaxrnn.checks import check_bool
+      >>> check_bool("reverse", False)
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{argument}: expected True or False, got {value!r}")
 
 
 def check_choice(argument: str, value: Any, choices: Sequence[Any]) -> None:
@@ -76,7 +94,11 @@ def check_floating(argument: str, x: Any) -> Array:
     """
     if not hasattr(x, "dtype") and not isinstance(x, list | tuple | float):
         raise TypeError(f"{argument}: expected a floating-point array, got {type(x).__name__}")
-    x = jnp.asarray(x)
+    try:
+        x = jnp.asarray(x)
+    except (TypeError, ValueError) as error:
+        got = f"{type(x).__name__} ({error})"
+        raise TypeError(f"{argument}: expected a floating-point array, got {got}") from error
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         raise TypeError(f"{argument}: expected a floating-point array, got dtype {x.dtype}")
     return x
@@ -102,6 +124,26 @@ def check_flags(argument: str, flags: Any, shape: tuple[int, ...]) -> Array:
     if flags.shape != shape:
         raise ValueError(f"{argument}: expected shape {shape} (T, *batch), got {flags.shape}")
     return flags
+
+
+def check_key(argument: str, key: Any) -> None:
+    """Raise TypeError unless it is one PRNG key, of `jax.random.key` or ``PRNGKey``.
+
+    Args:
+      argument: the argument's name.
+      key: what came.
+
+    Example:
+      >>> import jax
+      >>> from jaxrnn.checks import check_key
+      >>> check_key("key", jax.random.key(0))
+    """
+    if isinstance(key, jax.Array | np.ndarray):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
+            return
+        if key.dtype == jnp.uint32 and key.ndim == 1:
+            return
+    raise TypeError(f"{argument}: expected one PRNG key, got {_describe(key)}")
 
 
 def check_lengths(
@@ -135,6 +177,25 @@ def check_lengths(
             f"and a maximum of {lengths.max()}"
         )
     return jnp.clip(jnp.asarray(lengths, jnp.int32), 0, time)
+
+
+def check_start(argument: str, start: Any) -> Array:
+    """The index of a time step as an array, or TypeError unless it is one integer.
+
+    Args:
+      argument: the argument's name.
+      start: what came.
+
+    Example:
+      >>> from jaxrnn.checks import check_start
+      >>> int(check_start("start", 3))
+      3
+    """
+    if not hasattr(start, "dtype") and not isinstance(start, int):
+        raise TypeError(f"{argument}: expected one integer, got {start!r}")
+    if jnp.shape(start) != () or not jnp.issubdtype(jnp.result_type(start), jnp.integer):
+        raise TypeError(f"{argument}: expected one integer, got {_describe(start)}")
+    return jnp.asarray(start, jnp.int32)
 
 
 def _describe(leaf: Any) -> str:
@@ -175,7 +236,9 @@ def check_matches(argument: str, got: PyTree, expected: PyTree, why: str = "") -
         elif not hasattr(have, "dtype") or have.dtype != want.dtype or have.shape != want.shape:
             problems.append(f"{name}: expected {_describe(want)}, got {_describe(have)}")
             shapes_differ |= hasattr(have, "shape") and have.shape != want.shape
-    problems += [f"{name}: unexpected {_describe(mine[name])}" for name in mine.keys() - theirs]
+    problems += [
+        f"{n}: unexpected {_describe(leaf)}" for n, leaf in mine.items() if n not in theirs
+    ]
     if not problems and jax.tree.structure(got) != jax.tree.structure(expected):
         problems.append(
             f"{argument}: expected {jax.tree.structure(expected)}, got {jax.tree.structure(got)}"
@@ -233,8 +296,11 @@ def check_params(cell: Cell, params: PyTree, xs: Array) -> None:
         hidden_size = cell.hidden_size(params)
     except (AttributeError, IndexError, TypeError) as error:
         wanted = type(expected_params(cell, 1, 1, jnp.dtype("float32"))).__name__
+        got = type(params).__name__
+        if got == wanted:
+            got = repr(jax.tree.map(_describe, params))
         raise TypeError(
-            f"params: expected {wanted} of the cell {cell.name!r}, got {type(params).__name__}"
+            f"params: expected {wanted} of the cell {cell.name!r}, got {got}"
         ) from error
     expected = expected_params(cell, xs.shape[-1], hidden_size, xs.dtype)
     why = (

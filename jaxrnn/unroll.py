@@ -102,7 +102,7 @@ def scan(
       `return_carries`, ``(carry, ys, carries)``.
 
     Raises:
-      TypeError: for a wrong dtype, or parameters or a carry of another structure.
+      TypeError: for a wrong type or dtype, or parameters or a carry of another structure.
       ValueError: for a wrong shape, lengths outside 0..T, or a chunk or unroll below 1.
 
     Example:
@@ -124,6 +124,10 @@ def scan(
     xs = checks.check_floating("xs", xs)
     if xs.ndim < 2:
         raise ValueError(f"xs: expected (T, *batch, D), at least two axes, got shape {xs.shape}")
+    if xs.shape[-1] == 0:
+        raise ValueError(f"xs: expected at least one feature (D), got shape {xs.shape}")
+    checks.check_bool("reverse", reverse)
+    checks.check_bool("return_carries", return_carries)
     checks.check_positive("unroll", unroll)
     if chunk is not None:
         checks.check_positive("chunk", chunk)
@@ -142,7 +146,8 @@ def scan(
         checks.check_params(cell, params, xs)
     keys = None
     if key is not None:
-        times = jnp.asarray(start, jnp.int32) + jnp.arange(time, dtype=jnp.int32)
+        checks.check_key("key", key)
+        times = checks.check_start("start", start) + jnp.arange(time, dtype=jnp.int32)
         keys = jax.vmap(partial(jax.random.fold_in, key))(times)
     options = Options(valid, reset, keys, bool(reverse), bool(return_carries), chunk, unroll)
     carry, ys, carries = run(cell, params, xs, carry, options)

@@ -30,7 +30,8 @@ class Library(NamedTuple):
     Attributes:
       name: how errors call it.
       options: for each family of cells the options it has, and their values; None for any.
-        Options that are not named must have their default.
+        Options that are not named must have their default. A library that joins directions
+        otherwise than by concatenation too has ``"merge"`` among the families.
       layout: ``layout(unit, has) -> Layout``, the entries named from the prefix on;
         ``has(name)`` says whether the source has a name, and is never true in a `dump`.
       separator: what joins the parts of a name.

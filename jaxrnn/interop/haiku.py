@@ -10,9 +10,9 @@
 ========================  ============  =================================================
 
 The 1 joins an LSTM's forget bias on `load` and leaves it on `dump`. Adding it rounds: where
-b + 1 - 1 is not b in the dtype, that one block comes back off by the rounding of numbers near 1
-(in float32 by at most 6e-8). Everything else is exact, and so is all with the cell `lstm` of this
-module, which adds its 1 at run time as haiku does.
+b + 1 - 1 is not b in the dtype, that one block comes back off by a rounding of numbers of the size
+of 1 + |b|. Everything else is exact, and so is all with the cell `lstm` of this module, which
+adds its 1 at run time as haiku does.
 
 The layers of a network are named as haiku numbers modules of one class: ``lstm``, ``lstm_1``.
 Where yours differ, give a prefix for each layer, such as ``"net/~/core"``. Haiku has no

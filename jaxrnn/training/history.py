@@ -141,6 +141,15 @@ def read_jsonl(path: PathLike) -> History:
 
     Raises:
       ValueError: a line that is not a JSON object with a step, other than a cut last one.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> from jaxrnn.training import read_jsonl
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "history.jsonl")
+      ...     _ = path.write_text('{"step": 1, "loss": 0.5}')
+      ...     float(read_jsonl(path)["loss"][0])
+      0.5
     """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     rows: dict[float, dict[str, Any]] = {}

@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 Initializer = Callable[[Array, tuple[int, ...], DType], Array]
+"""``init(key, shape, dtype) -> array``, as in `jax.nn.initializers`."""
 
 zeros: Initializer = jax.nn.initializers.zeros
 """All zero, the usual bias."""

@@ -125,7 +125,8 @@ def _facts(cell: Cell, params: Params, carry: Carry, zx: PyTree) -> _Facts:
     shared = tuple(carry_vars.index(v) if v in carry_vars else None for v in outvars[size:])
     if len(carry_vars) < size:
         shared = (None,) * len(shared)
-    used = {v for eqn in jaxpr.jaxpr.eqns for v in eqn.invars if not isinstance(v, Literal)}
+    read = [*outvars, *(v for eqn in jaxpr.jaxpr.eqns for v in eqn.invars)]
+    used = {v for v in read if not isinstance(v, Literal)}
     params_vars = jaxpr.jaxpr.invars[: len(jax.tree.leaves(params))]
     return _Facts(_Output(jax.tree.structure(shapes[1]), shared), not used.isdisjoint(params_vars))
 

@@ -671,9 +671,9 @@ def test_decode_and_beam_search_refuse_nonsense(lstm):
 
 def test_dtypes():
     """What is fed back keeps its dtype; log-probabilities are float32 for the half types."""
-    values = {}
+    values, weights = {}, jaxrnn.lstm.init(jax.random.key(0), V, V)
     for dtype in (jnp.float32, jnp.bfloat16):
-        params = jaxrnn.lstm.init(jax.random.key(0), V, V, dtype=dtype)
+        params = jax.tree.map(lambda leaf, dtype=dtype: leaf.astype(dtype), weights)
         embed = lambda token, dtype=dtype: jax.nn.one_hot(token, V, dtype=dtype)  # noqa: E731
         options = {"steps": 3, "embed": embed}
         got = jax.eval_shape(partial(jaxrnn.generate, jaxrnn.lstm, **options), params, PROMPT)

@@ -91,6 +91,19 @@ def test_haiku_rounds_only_the_forget_bias():
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+def test_haiku_numbers_the_modules_of_each_class():
+    net = jaxrnn.stack(jaxrnn.lstm, jaxrnn.gru_reset_before, jaxrnn.lstm)
+    init = lambda key: net.init(key, D, H)  # noqa: E731
+    params = random_like(jax.eval_shape(init, jax.random.key(0)), 1)
+    arrays = interop.haiku.dump(net, params)
+    assert list(arrays) == ["lstm/linear", "gru", "lstm_1/linear"]  # as a DeepRNN of these three
+    back = interop.haiku.load(net, arrays)
+    assert_same(back[1], params[1], "params")
+    assert_same(back[2].input_kernel, params[2].input_kernel, "params")
+    with pytest.raises(ValueError, match="cores of one class"):
+        interop.haiku.infer(arrays)
+
+
 def test_float64_is_kept_or_refused():
     arrays = {name: array.astype("float64") for name, array in LSTM4.items()}
     net = jaxrnn.rnn(jaxrnn.lstm)

@@ -261,6 +261,9 @@ ODD = {
     "parameters in the update": odd_cell(
         update=lambda p, h, zx, zh: ((new := jnp.tanh(p["b"] * zx + zh * h) @ p["r"]), new[..., :2])
     ),
+    "parameters for an output": odd_cell(
+        update=lambda p, h, zx, zh: (jnp.sin(zx + zh), jnp.broadcast_to(p["b"], zx.shape))
+    ),
     "no recurrent map": odd_cell(
         recurrent=lambda p, h: (), update=lambda p, h, zx, zh: ((new := 0.5 * h + zx), new)
     ),

@@ -106,6 +106,10 @@ def make_elman(
 
 
 elman = make_elman()
+r"""The Elman network, :math:`h_t = \tanh(W x_t + R h_{t-1} + b)`.
+
+Params `ElmanParams`, carry and output h. Source: Elman (1990), Finding structure in time.
+"""
 
 irnn = make_elman(activation="relu", recurrent_init=initializers.identity)
 r"""The Elman network of rectified linear units that starts as a perfect memory, R = I.

@@ -17,7 +17,7 @@ as one graph that is their disjoint union, or with `jax.vmap` where their shapes
 (4, 5)
 """
 
-from jaxrnn.graph.neighbourhood import neighbourhood, neighbourhood_init
+from jaxrnn.graph.levels import neighbourhood, neighbourhood_init
 from jaxrnn.graph.structure import (
     Neighbours,
     Tree,

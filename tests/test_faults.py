@@ -1,0 +1,394 @@
+"""Bad input is a ValueError or TypeError that names the argument, what it expected, what came."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn import bidirectional, gru, lstm, rnn, stack
+from jaxrnn.cells import CELLS
+from tests.reference import SIZES
+
+T, B, D, H = 5, 2, 3, 4
+KEY = jax.random.key(0)
+PARAMS = lstm.init(KEY, D, H)
+XS = jnp.ones((T, B, D))
+CARRY = lstm.carry(PARAMS, (B,))
+TWO = stack(lstm, lstm)
+TWO_PARAMS = TWO.init(KEY, D, H)
+
+
+def scan(params=PARAMS, xs=XS, carry=None, cell=lstm, **options):
+    return jaxrnn.scan(cell, params, xs, carry, **options)
+
+
+def leaves(expected, got):
+    return {f"{leaf}: expected {expected}, got {got}" for leaf in ("carry.h", "carry.c")}
+
+
+FAULTS = {
+    # label: (error, parts of the message, call)
+    "xs, integers": (
+        TypeError,
+        {"xs: expected a floating-point array, got dtype int32"},
+        lambda: scan(xs=XS.astype(jnp.int32)),
+    ),
+    "xs, integers in a list": (
+        TypeError,
+        {"xs: expected a floating-point array, got dtype int32"},
+        lambda: scan(xs=[[1, 2, 3]]),
+    ),
+    "xs, no array": (
+        TypeError,
+        {"xs: expected a floating-point array, got str"},
+        lambda: scan(xs="abc"),
+    ),
+    "xs, rows of different lengths": (
+        TypeError,
+        {"xs: expected a floating-point array, got list ("},
+        lambda: scan(xs=[[1.0, 2.0], [1.0]]),
+    ),
+    "xs, one axis": (
+        ValueError,
+        {"xs: expected (T, *batch, D), at least two axes, got shape (3,)"},
+        lambda: scan(xs=jnp.ones(3)),
+    ),
+    "xs, no features": (
+        ValueError,
+        {"xs: expected at least one feature (D), got shape (5, 2, 0)"},
+        lambda: scan(xs=jnp.ones((5, 2, 0))),
+    ),
+    "xs, another size": (
+        ValueError,
+        {
+            "params.input_kernel: expected float32[7, 16], got float32[3, 16]",
+            "the cell 'lstm' with D = 7 and dtype float32 from xs (5, 2, 7), H = 4 from params",
+        },
+        lambda: scan(xs=jnp.ones((T, B, 7))),
+    ),
+    "xs, another dtype": (
+        TypeError,
+        {
+            "params.input_kernel: expected bfloat16[3, 16], got float32[3, 16]",
+            "params.recurrent_kernel: expected bfloat16[4, 16], got float32[4, 16]",
+            "params.bias: expected bfloat16[16], got float32[16]",
+            "dtype bfloat16 from xs (5, 2, 3)",
+        },
+        lambda: scan(xs=XS.astype(jnp.bfloat16)),
+    ),
+    "cell": (TypeError, {"cell: expected a Cell or a Layer, got str"}, lambda: scan(cell="lstm")),
+    "lengths, floats": (
+        TypeError,
+        {"lengths: expected integers, got dtype float64"},
+        lambda: scan(lengths=[1.0, 2.0]),
+    ),
+    "lengths, booleans": (
+        TypeError,
+        {"lengths: expected integers, got dtype bool"},
+        lambda: scan(lengths=[True, False]),
+    ),
+    "lengths, shape": (
+        ValueError,
+        {"lengths: expected shape (2,) (*batch,), got (3,)"},
+        lambda: scan(lengths=[1, 2, 3]),
+    ),
+    "lengths, one for all": (
+        ValueError,
+        {"lengths: expected shape (2,) (*batch,), got ()"},
+        lambda: scan(lengths=3),
+    ),
+    "lengths below 0": (
+        ValueError,
+        {"lengths: expected values in 0..5 (T), got a minimum of -1 and a maximum of 2"},
+        lambda: scan(lengths=[-1, 2]),
+    ),
+    "lengths above T": (
+        ValueError,
+        {"lengths: expected values in 0..5 (T), got a minimum of 1 and a maximum of 6"},
+        lambda: scan(lengths=jnp.array([1, 6])),
+    ),
+    "lengths above T = 0": (
+        ValueError,
+        {"lengths: expected values in 0..0 (T), got a minimum of 0 and a maximum of 1"},
+        lambda: scan(xs=XS[:0], lengths=[0, 1]),
+    ),
+    "mask, floats": (
+        TypeError,
+        {"mask: expected booleans (T, *batch), got dtype float32"},
+        lambda: scan(mask=jnp.ones((T, B))),
+    ),
+    "mask, batch-major": (
+        ValueError,
+        {"mask: expected shape (5, 2) (T, *batch), got (2, 5)"},
+        lambda: scan(mask=jnp.ones((B, T), bool)),
+    ),
+    "reset, integers": (
+        TypeError,
+        {"reset: expected booleans (T, *batch), got dtype int32"},
+        lambda: scan(reset=jnp.zeros((T, B), jnp.int32)),
+    ),
+    "reset, shape": (
+        ValueError,
+        {"reset: expected shape (5, 2) (T, *batch), got (5,)"},
+        lambda: scan(reset=jnp.zeros(T, bool)),
+    ),
+    **{
+        f"{name} = {value!r}": (
+            error,
+            {f"{name}: expected a positive int, got {value!r}"},
+            lambda name=name, value=value: scan(**{name: value}),
+        )
+        for name in ("chunk", "unroll")
+        for value, error in (
+            *((0, ValueError), (-1, ValueError), (1.5, TypeError)),
+            *((True, TypeError), ("2", TypeError)),
+        )
+    },
+    **{
+        f"{name}, no boolean": (
+            TypeError,
+            {f"{name}: expected True or False, got 'no'"},
+            lambda name=name: scan(**{name: "no"}),
+        )
+        for name in ("reverse", "return_carries")
+    },
+    "key, an int": (TypeError, {"key: expected one PRNG key, got int"}, lambda: scan(key=0)),
+    "key, several": (
+        TypeError,
+        {"key: expected one PRNG key, got key<fry>[2]"},
+        lambda: scan(key=jax.random.split(KEY)),
+    ),
+    "start, a float": (
+        TypeError,
+        {"start: expected one integer, got 1.5"},
+        lambda: scan(key=KEY, start=1.5),
+    ),
+    "start, several": (
+        TypeError,
+        {"start: expected one integer, got int32[3]"},
+        lambda: scan(key=KEY, start=jnp.arange(3)),
+    ),
+    "carry, another batch": (
+        ValueError,
+        leaves("float32[2, 4]", "float32[3, 4]") | {"the carry of the cell 'lstm'", "axes (2,)"},
+        lambda: scan(carry=lstm.carry(PARAMS, (3,))),
+    ),
+    "carry without a batch": (
+        ValueError,
+        leaves("float32[2, 4]", "float32[4]"),
+        lambda: scan(carry=lstm.carry(PARAMS)),
+    ),
+    "carry, another dtype": (
+        TypeError,
+        {"carry.c: expected float32[2, 4], got bfloat16[2, 4]"},
+        lambda: scan(carry=CARRY._replace(c=CARRY.c.astype(jnp.bfloat16))),
+    ),
+    "carry by position": (
+        TypeError,
+        {
+            "carry.h: expected float32[2, 4], missing",
+            "carry.c: expected float32[2, 4], missing",
+            "carry[0]: unexpected float32[2, 4]",
+            "carry[1]: unexpected float32[2, 4]",
+        },
+        lambda: scan(carry=(CARRY.c, CARRY.h)),
+    ),
+    "carry in part": (
+        TypeError,
+        {"carry.c: expected float32[2, 4], missing", "carry: unexpected float32[2, 4]"},
+        lambda: scan(carry=CARRY.h),
+    ),
+    "params, none": (
+        TypeError,
+        {"params: expected LSTMParams of the cell 'lstm', got NoneType"},
+        lambda: scan(params=None),
+    ),
+    "params, a dict": (
+        TypeError,
+        {"params: expected LSTMParams of the cell 'lstm', got dict"},
+        lambda: scan(params=PARAMS._asdict()),
+    ),
+    "params of another cell": (
+        ValueError,
+        {
+            "params.input_kernel: expected float32[3, 16], got float32[3, 12]",
+            "params.recurrent_kernel: expected float32[4, 16], got float32[4, 12]",
+            "params.bias: expected float32[16], got float32[12]",
+            "params.recurrent_bias: unexpected float32[4]",
+        },
+        lambda: scan(params=gru.init(KEY, D, H)),
+    ),
+    "params, one missing": (
+        TypeError,
+        {"params.bias: expected float32[16], missing"},
+        lambda: scan(params=PARAMS._replace(bias=None)),
+    ),
+    "params, two wrong": (
+        ValueError,
+        {
+            "params.input_kernel: expected float32[3, 16], got float32[2, 2]",
+            "params.bias: expected float32[16], got float32[3]",
+        },
+        lambda: scan(
+            params=PARAMS._replace(bias=jnp.ones(3), input_kernel=jnp.ones((2, 2))),
+        ),
+    ),
+    "params, a scalar for a kernel": (
+        TypeError,
+        {"params: expected LSTMParams of the cell 'lstm', got", "recurrent_kernel='float32[]'"},
+        lambda: scan(params=PARAMS._replace(recurrent_kernel=jnp.ones(()))),
+    ),
+    "x of a step": (
+        ValueError,
+        {"x: expected a last axis of 3, the input size of a kernel (3, 16), got shape (2, 9)"},
+        lambda: lstm.step(PARAMS, CARRY, jnp.ones((B, 9))),
+    ),
+    "no cells": (
+        ValueError,
+        {"cells: expected at least one Cell or Layer, got none"},
+        lambda: stack(),
+    ),
+    "cells, no cell": (
+        TypeError,
+        {"cells[1]: expected a Cell or a Layer, got str"},
+        lambda: stack(lstm, "lstm"),
+    ),
+    "two directions of no cell": (
+        TypeError,
+        {"cells[0]: expected a Cell or a Layer, got int"},
+        lambda: bidirectional(3),
+    ),
+    "layers of no cell": (
+        TypeError,
+        {"cells[0]: expected a Cell or a Layer, got str"},
+        lambda: rnn("lstm"),
+    ),
+    **{
+        f"dropout = {rate!r}": (
+            ValueError,
+            {f"dropout: expected a rate in [0, 1), got {rate!r}"},
+            lambda rate=rate: stack(lstm, lstm, dropout=rate),
+        )
+        for rate in (1.0, -0.1, float("nan"), "half")
+    },
+    "merge": (
+        ValueError,
+        {"merge: expected one of ('concat', 'sum', 'mean', 'mul'), got 'cat'"},
+        lambda: bidirectional(lstm, merge="cat"),
+    ),
+    "no layers": (
+        ValueError,
+        {"num_layers: expected a positive int, got 0"},
+        lambda: rnn(lstm, 0),
+    ),
+    "half a layer": (
+        TypeError,
+        {"num_layers: expected a positive int, got 1.5"},
+        lambda: rnn(lstm, 1.5),
+    ),
+    "sizes of a stack": (
+        ValueError,
+        {"hidden_size: expected one or 2 sizes, got 1"},
+        lambda: TWO.init(KEY, D, (H,)),
+    ),
+    "params of a stack, too few": (
+        TypeError,
+        {"params: expected a tuple of 2 for 'stack(lstm, lstm)', got 1"},
+        lambda: scan(TWO_PARAMS[:1], cell=TWO),
+    ),
+    "params of a stack, a layer's": (
+        ValueError,
+        {"params.input_kernel: expected float32[4, 16], got float32[3, 16]", "D = 4"},
+        lambda: scan((PARAMS, PARAMS), cell=TWO),
+    ),
+    "carry of a stack": (
+        TypeError,
+        {
+            "carry[0].h: expected float32[2, 4], missing",
+            "carry[1].c: expected float32[2, 4], missing",
+            "carry.h: unexpected float32[2, 4]",
+            "the carry of the cell 'stack(lstm, lstm)' for batch axes (2,)",
+        },
+        lambda: scan(TWO_PARAMS, carry=CARRY, cell=TWO),
+    ),
+    "params of two directions": (
+        TypeError,
+        {"params: expected a tuple of 2 for 'bidirectional(lstm)', got 3"},
+        lambda: scan(cell=bidirectional(lstm)),
+    ),
+    "activation": (
+        ValueError,
+        {"activation: expected one of [", "got 'swish!'"},
+        lambda: jaxrnn.make_elman(activation="swish!"),
+    ),
+    "reset of a GRU": (
+        ValueError,
+        {"reset: expected one of ('after', 'before'), got 'never'"},
+        lambda: jaxrnn.make_gru(reset="never"),
+    ),
+    "update of a GRU": (
+        ValueError,
+        {"update: expected one of ('keep', 'write'), got 'add'"},
+        lambda: jaxrnn.make_gru(update="add"),
+    ),
+    "initialisers, one per gate": (
+        ValueError,
+        {"init: expected one initializer per gate (4), got 2"},
+        lambda: lstm.init(KEY, D, H, kernel_init=[jaxrnn.initializers.zeros] * 2),
+    ),
+    "a name that is not there": (
+        AttributeError,
+        {"module 'jaxrnn' has no attribute 'lstmm'"},
+        lambda: jaxrnn.lstmm,
+    ),
+}
+
+
+@pytest.mark.parametrize("label", FAULTS)
+def test_fault(label):
+    error, parts, call = FAULTS[label]
+    with pytest.raises(error) as caught:
+        call()
+    assert caught.type is error
+    message = str(caught.value)
+    missing = [part for part in parts if part not in message]
+    assert not missing, f"{missing} not in {message!r}"
+
+
+def test_under_jit_the_same():
+    """At trace time, before anything runs; lengths are clipped there instead."""
+    wrong = jnp.ones((T, B, D + 1))
+    for call in (jax.jit(lambda xs: scan(xs=xs)), jax.vmap(lambda x: scan(xs=x), 1)):
+        with pytest.raises(ValueError, match=re.escape("expected float32[4, 16], got float32[3")):
+            call(wrong)
+    with pytest.raises(TypeError, match="lengths: expected integers, got dtype float32"):
+        jax.jit(lambda n: scan(lengths=n))(jnp.ones(B))
+
+
+def test_lengths_may_be_any_integers():
+    want = scan(lengths=[3, 5])[1]
+    for dtype in (np.int8, np.uint8, np.int32, np.uint32, np.int64):
+        np.testing.assert_array_equal(scan(lengths=np.array([3, 5], dtype))[1], want)
+    np.testing.assert_array_equal(scan(xs=XS[:, :0], lengths=[])[1].shape, (T, 0, H))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_checks_its_parameters(name):
+    """A surplus feature, and a batch that is not the carry's, are told by name."""
+    cell, (d, h) = CELLS[name], SIZES.get(name, (D, H))
+    params = cell.init(KEY, d, h)
+    told = r"params.*: expected .*\n.*the cell " + re.escape(repr(cell.name))
+    with pytest.raises(ValueError, match=told):
+        jaxrnn.scan(cell, params, jnp.ones((T, B, d + 1)))
+    with pytest.raises(ValueError, match=r"carry.*: expected float32\[2, .*got float32\[3, "):
+        jaxrnn.scan(cell, params, jnp.ones((T, B, d)), cell.carry(params, (3,)))
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    with pytest.raises(TypeError, match=r"params.*: expected float32.*got bfloat16"):
+        jaxrnn.scan(cell, half, jnp.ones((T, B, d)))
+    count = len(jax.tree.leaves(params))
+    with pytest.raises(TypeError) as caught:
+        jaxrnn.scan(cell, half, jnp.ones((T, B, d)))
+    assert str(caught.value).count("expected") == count, "every problem at once"

@@ -277,6 +277,25 @@ def test_snap1_refuses_cells_whose_parameters_reach_further(cell):
         )
 
 
+def test_snap1_tells_cells_apart_at_any_size_and_dtype():
+    for size, dtype in ((200, jnp.float32), (4, jnp.bfloat16)):
+        for cell, fits in ((jaxrnn.gru, True), (jaxrnn.gru_reset_before, False)):
+            rtrl = partial(
+                jaxrnn.rtrl, cell, influence=jaxrnn.snap1, loss=lambda p, y, t: y[..., 0]
+            )
+            params = jax.eval_shape(
+                lambda key, cell=cell, size=size, dtype=dtype: cell.init(key, D, size, dtype=dtype),
+                jax.random.key(0),
+            )
+            xs = jax.ShapeDtypeStruct((2, D), dtype)
+            if fits:
+                grads = jax.eval_shape(rtrl, params, xs)[1].grads
+                assert grads.bias.dtype == dtype
+                continue
+            with pytest.raises(ValueError, match="influence: expected for snap1 a cell"):
+                jax.eval_shape(rtrl, params, xs)
+
+
 # UORO.
 
 

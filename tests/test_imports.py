@@ -1,0 +1,167 @@
+"""What importing costs, and which module may know which."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "jaxrnn"
+
+CORE = ("typing", "checks", "initializers", "cells", "solve", "unroll", "layers", "functional")
+"""Each imports only what stands to its left."""
+ALGORITHMS = (
+    *("sampling", "influence", "gradient", "feedback"),
+    *("decoding", "beam", "bptt", "realtime"),
+)
+"""What is made with networks: each imports the core and what stands to its left."""
+FLAX = {*CORE[:-1], "_flax"}
+ALLOWED = {
+    **{name: set(CORE[:at]) for at, name in enumerate(CORE)},
+    **{name: {*CORE, *ALGORITHMS[:at]} for at, name in enumerate(ALGORITHMS)},
+    "analysis": {*CORE, *ALGORITHMS},
+    "graph": {*CORE},
+    "grid": {*CORE},
+    "_flax": FLAX,
+    "linen": FLAX,
+    "nnx": FLAX,
+    "interop": {*CORE, ""},  # a user of the whole, and of no framework's modules
+    "training": set(),
+    "data": set(),
+    "": {*CORE, *ALGORITHMS, "graph", "grid"},
+}
+"""For every module or subpackage of jaxrnn, "" itself, which others it may import."""
+LAZY = {"analysis", "data", "interop", "linen", "nnx", "training"}
+
+
+def modules():
+    """Every module, by its dotted name without ``jaxrnn.``, and its syntax tree."""
+    found = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(file.read_text())
+    return found
+
+
+MODULES = modules()
+
+
+def imported(tree):
+    """What a module imports, dotted: ``from a import b`` is both a and a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def group(name):
+    return name.partition(".")[0]
+
+
+def dependencies(tree):
+    """The groups of jaxrnn that a module imports."""
+    found = set()
+    for name in imported(tree):
+        root, _, rest = name.partition(".")
+        if root != "jaxrnn":
+            continue
+        if rest in MODULES:
+            found.add(group(rest))
+        elif rest.rpartition(".")[0] == "":
+            found.add("")  # a name of jaxrnn itself
+    if any(isinstance(n, ast.ImportFrom) and n.module == "jaxrnn" for n in ast.walk(tree)):
+        names = {
+            alias.name
+            for n in ast.walk(tree)
+            if isinstance(n, ast.ImportFrom) and n.module == "jaxrnn"
+            for alias in n.names
+        }
+        if names <= MODULES.keys():  # ``from jaxrnn import cells`` asks for that module only
+            found.discard("")
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_dependencies(name):
+    assert group(name) in ALLOWED, f"say in {Path(__file__).name} what jaxrnn.{name} may import"
+    eager = MODULES[name]
+    if name == "":
+        eager = ast.Module([node for node in eager.body if not isinstance(node, ast.If)], [])
+    unwanted = dependencies(eager) - ALLOWED[group(name)] - {group(name)}
+    assert not unwanted, f"jaxrnn.{name} imports {sorted(unwanted)}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_private_jax(name):
+    private = ("jax._src", "jax.interpreters", "jaxlib")
+    names = {n for n in imported(MODULES[name]) if n.startswith(private)}
+    assert not names
+
+
+def python(code):
+    """The JSON that a fresh interpreter prints."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+IMPORT = """
+import json, sys, time
+import jax, jax.numpy, numpy, jax.extend.core, jax.ad_checkpoint, jax.custom_derivatives
+before, start = set(sys.modules), time.process_time()
+import jaxrnn
+spent = time.process_time() - start
+print(json.dumps([spent, sorted({n.partition(".")[0] for n in set(sys.modules) - before})]))
+"""
+
+
+def test_what_importing_loads_and_costs():
+    """JAX and numpy only, in a tenth of a second of processor time after them."""
+    runs = []
+    while len(runs) < 5 and (not runs or min(runs)[0] >= 0.1):
+        runs.append(python(IMPORT))
+    spent, loaded = min(runs)
+    strange = set(loaded) - {"jaxrnn"} - sys.stdlib_module_names
+    assert not strange, f"import jaxrnn loads {sorted(strange)}"
+    assert spent < 0.1
+
+
+def test_the_rest_is_loaded_when_first_used():
+    heavy = ["flax", "optax", "matplotlib", "orbax", "rich"]
+    code = f"import json, sys, jaxrnn; print(json.dumps([n for n in {heavy} if n in sys.modules]))"
+    assert python(code) == []
+    code = (
+        f"import json, sys, jaxrnn\nfor name in {sorted(LAZY)}: getattr(jaxrnn, name)\n"
+        f"print(json.dumps([n for n in {heavy} if n in sys.modules]))"
+    )
+    assert "matplotlib" not in python(code), "it is an extra, only asked for by plots"
+
+
+def test_every_public_name_is_there():
+    code = """
+import json, jaxrnn
+names = [n for n in jaxrnn.__all__ if not hasattr(jaxrnn, n)]
+print(json.dumps([names, sorted(jaxrnn.__all__) == jaxrnn.__all__]))
+"""
+    assert python(code) == [[], True]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not group(name).startswith("_")])
+def test_every_module_says_what_it_exports(name):
+    """``__all__``, sorted, of names that the module defines or imports."""
+    body = MODULES[name].body
+    found = [
+        ast.literal_eval(node.value)
+        for node in body
+        if isinstance(node, ast.Assign)
+        and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+    ]
+    assert len(found) == 1, "exactly one __all__"
+    assert len(set(found[0])) == len(found[0])

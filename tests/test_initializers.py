@@ -51,3 +51,70 @@ def test_gain_scales_an_initializer(activation, factor):
 def test_unknown_gain():
     with pytest.raises(ValueError, match=r"activation.*'softmax'"):
         initializers.gain("softmax")
+
+
+ALL = {
+    "glorot": initializers.glorot,
+    "orthogonal": initializers.orthogonal,
+    "torch_uniform": initializers.torch_uniform,
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_an_initializer_gives_the_dtype_asked_for_and_follows_its_key(name, dtype):
+    draw = ALL[name]
+    one, same, other = (draw(jax.random.key(seed), (4, 6), jnp.dtype(dtype)) for seed in (0, 0, 1))
+    assert one.shape == (4, 6)
+    assert one.dtype == dtype
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 6), (6, 4)])
+def test_orthogonal(shape):
+    q = np.asarray(initializers.orthogonal(KEY, shape, jnp.float32), np.float64)
+    short = q @ q.T if shape[0] <= shape[1] else q.T @ q
+    np.testing.assert_allclose(short, np.eye(min(shape)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
+def test_what_a_cell_starts_from(name):
+    """Each gate's recurrent kernel is orthogonal, each input kernel has one gate's fan."""
+    d, h = 30, 20
+    gates = {"lstm": 4, "gru": 3, "elman": 1}[name]
+    params = getattr(jaxrnn, name).init(KEY, d, h)
+    blocks = np.split(np.asarray(params.recurrent_kernel), gates, axis=-1)
+    for block in blocks:
+        np.testing.assert_allclose(block.T @ block, np.eye(h), atol=1e-5)
+    bound = (6 / (d + h)) ** 0.5
+    for block in np.split(np.asarray(params.input_kernel), gates, axis=-1):
+        assert 0.95 * bound < np.abs(block).max() <= bound
+        assert abs(block.std() / bound - 3**-0.5) < 0.05
+    for a, b in zip(blocks, blocks[1:], strict=False):
+        assert (a != b).any(), "every gate draws its own"
+    forget = np.zeros(gates * h)
+    if name == "lstm":
+        forget[h : 2 * h] = 1
+    np.testing.assert_array_equal(params.bias, forget)
+
+
+def test_torch_uniform():
+    """Weights and biases alike on ±1/√H."""
+    init = initializers.torch_uniform
+    params = jaxrnn.lstm.init(
+        *(KEY, 40, 25), kernel_init=init, recurrent_init=init, bias_init=init, forget_bias=0.0
+    )
+    for leaf in params:
+        assert 0.9 * 0.2 < np.abs(leaf).max() <= 0.2
+        assert abs(leaf.std() / 0.2 - 3**-0.5) < 0.05
+        assert abs(leaf.mean()) < 0.02
+
+
+def test_one_initializer_per_gate():
+    inits = [initializers.constant(float(k)) for k in range(4)]
+    params = jaxrnn.lstm.init(KEY, 2, 3, kernel_init=inits, bias_init=inits, forget_bias=0.5)
+    np.testing.assert_array_equal(params.input_kernel, np.repeat([[0, 1, 2, 3]] * 2, 3, axis=1))
+    np.testing.assert_array_equal(params.bias, np.repeat([0, 1.5, 2, 3], 3))
+    gru = jaxrnn.gru.init(KEY, 2, 3, reset_bias=-1.0)
+    np.testing.assert_array_equal(gru.bias, np.repeat([-1, 0, 0], 3))

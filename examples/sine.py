@@ -28,9 +28,9 @@ import jaxrnn
 from jaxrnn import data, training
 from jaxrnn.initializers import torch_uniform as uniform
 
-WINDOW, ROWS, HIDDEN, NOISE = 100, 24, 51, 0.01
+WINDOW, ROWS, HIDDEN, NOISE = 100, 24, 51, 0.02
 CELLS = {"lstm": jaxrnn.lstm, "gru": jaxrnn.gru, "elman": jaxrnn.elman}
-STEPS = {"recipe": 3000, "adam": 300, "lbfgs": 60}
+STEPS = {"recipe": 3500, "adam": 300, "lbfgs": 60}
 
 
 def init(net, key, dtype):

@@ -1,5 +1,7 @@
 """What initialisers draw."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,7 +93,7 @@ def test_what_a_cell_starts_from(name):
     for block in np.split(np.asarray(params.input_kernel), gates, axis=-1):
         assert 0.95 * bound < np.abs(block).max() <= bound
         assert abs(block.std() / bound - 3**-0.5) < 0.05
-    for a, b in zip(blocks, blocks[1:], strict=False):
+    for a, b in itertools.pairwise(blocks):
         assert (a != b).any(), "every gate draws its own"
     forget = np.zeros(gates * h)
     if name == "lstm":

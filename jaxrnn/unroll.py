@@ -274,7 +274,8 @@ def _settle(leaf: Array, after: Any) -> Array:
     what is computed from a sharded batch is not, and a loop must not change types.
     """
     after = jnp.zeros_like(after)
-    return leaf if jax.typeof(leaf) == jax.typeof(after) else leaf + after
+    spread = jax.typeof(leaf) != jax.typeof(after) and leaf.dtype == after.dtype
+    return leaf + after if spread else leaf
 
 
 def _split(leaf: Array, size: int) -> Array:

@@ -375,6 +375,18 @@ def test_lengths_may_be_any_integers():
     np.testing.assert_array_equal(scan(xs=XS[:, :0], lengths=[])[1].shape, (T, 0, H))
 
 
+def test_a_cell_that_changes_the_dtype_of_its_carry():
+    """Is no cell: nothing is converted in silence."""
+
+    def update(params, h, zx, zh):
+        return (h := jnp.tanh(zx + zh)), h  # float32, where h was given in bfloat16
+
+    cell = jaxrnn.elman._replace(update=update)
+    params = cell.init(KEY, D, H, dtype=jnp.bfloat16)
+    with pytest.raises(TypeError, match="equal types"):
+        scan(params, XS.astype(jnp.bfloat16), cell=cell)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_every_cell_checks_its_parameters(name):
     """A surplus feature, and a batch that is not the carry's, are told by name."""

@@ -272,12 +272,37 @@ def test_dropout_depends_on_key_and_absolute_time_only():
     last, tail = run(params, xs[2:], middle, key=key, start=2)
     assert_close((last, jnp.concatenate([head, tail])), whole, "pieces: ")
     plain = run(params, xs, carry)
-    assert_close(plain, quick(partial(jaxrnn.scan, rnn3()))(params, xs, carry), "no key: ")
+    assert_close(
+        plain, quick(partial(jaxrnn.scan, stack(lstm, gru, gru)))(params, xs, carry), "no key: "
+    )
     assert np.abs(plain[1] - whole[1]).max() > 1e-3
 
 
-def rnn3():
-    return stack(lstm, gru, gru)
+def noisy(cell):
+    """A cell disturbed at every step where a key is given."""
+
+    def randomize(params, zx, key):
+        return jax.tree.map(lambda z: z + jax.random.normal(key, z.shape, z.dtype), zx)
+
+    return cell._replace(randomize=randomize)
+
+
+@exact
+@pytest.mark.parametrize("dropout", [0.0, RATE])
+def test_a_stack_of_stochastic_cells(dropout):
+    """Each layer has randomness of its own, the same step by step as at once."""
+    net = stack(noisy(lstm), stack(noisy(lstm), noisy(gru)), dropout=dropout)
+    inputs = example(net)
+    key = jax.random.key(4)
+    whole = quick(partial(scan, net))(*inputs, key=key)
+    assert_close(quick(partial(loop, net))(*inputs, key=key), whole, "steps: ")
+    assert np.abs(whole[1] - scan(net, *inputs)[1]).max() > 1e-3
+
+    twins = bidirectional(noisy(gru))
+    params, xs, carry = example(twins)
+    one = Directions(params.forward, params.forward), xs[:1], Directions(*[carry.forward] * 2)
+    a, b = jnp.split(scan(twins, *one, key=key)[1], 2, axis=-1)
+    assert np.abs(a - b).max() > 1e-3, "and so has each direction"
 
 
 @exact

@@ -8,6 +8,8 @@ dtype: without one, `jnp.ones(3)` is float64 under `x64`.
 import jax
 import pytest
 
+collect_ignore = ["golden/make.py"]  # a script, which needs the other libraries
+
 
 @pytest.fixture
 def x64():

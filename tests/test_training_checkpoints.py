@@ -496,7 +496,10 @@ class TestSignals:
             )
         assert info.value.step == 4
 
-    def test_are_left_alone_without_checkpoints(self):
+    def test_are_left_alone_without_checkpoints(self, request):
+        # A job that a shell started in the background begins with Ctrl-C ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
         with pytest.raises(KeyboardInterrupt):
             run(4, callbacks=[lambda r: signal.raise_signal(signal.SIGINT)])
 

@@ -372,9 +372,10 @@ def export(net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: b
       ValueError: for cells that ONNX lacks, such as a projected LSTM.
 
     Example:
-      >>> import jax, jaxrnn
+      >>> import jax, jaxrnn, onnx
       >>> net = jaxrnn.rnn(jaxrnn.lstm, 2, bidirectional=True)
       >>> model = jaxrnn.interop.onnx.export(net, net.init(jax.random.key(0), 3, 5))
+      >>> onnx.checker.check_model(model)
       >>> [node.op_type for node in model.graph.node]
       ['LSTM', 'Transpose', 'Reshape', 'LSTM', 'Transpose', 'Reshape']
     """

@@ -64,11 +64,12 @@ def model(
       carry: whether it has the inputs of initial states.
 
     Example:
-      >>> import jax, jaxrnn
-      >>> from jaxrnn.interop import onnx, onnx_export
+      >>> import jax, jaxrnn, onnx
+      >>> from jaxrnn import interop
       >>> params = jaxrnn.elman.init(jax.random.key(0), 3, 5)
-      >>> arrays = onnx.dump(jaxrnn.elman, params)
-      >>> made = onnx_export.model(jaxrnn.elman, arrays, lengths=True, carry=False)
+      >>> arrays = interop.onnx.dump(jaxrnn.elman, params)
+      >>> made = interop.onnx_export.model(jaxrnn.elman, arrays, lengths=True, carry=False)
+      >>> onnx.checker.check_model(made)
       >>> [value.name for value in made.graph.input]
       ['xs', 'lengths']
     """

@@ -1,0 +1,16 @@
+"""Doctests that import another library are oracle tests, as files of tests mark them."""
+
+import re
+
+import pytest
+
+OTHERS = re.compile(r"^import .*\b(torch|onnx|onnxruntime|haiku|equinox|keras)\b", re.MULTILINE)
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks select
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            source = "".join(example.source for example in item.dtest.examples)
+            if OTHERS.search(source):
+                item.add_marker("oracle")

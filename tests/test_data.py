@@ -79,6 +79,10 @@ class TestRagged:
             (lambda: data.pack([]), "sequences: expected at least one"),
             (lambda: data.pack([[1], []]), "lengths from 1 to 1, got 0 to 1"),
             (lambda: data.pack([[1, 2, 3]], 2), "lengths from 1 to 2, got 3 to 3"),
+            (lambda: data.pad([[[1, 2], [3]]]), r"sequences\[0\]: .* rows of unequal shapes"),
+            (lambda: data.pad([np.zeros((0, 3))], -1), "length: expected at least 0, got -1"),
+            (lambda: data.pack([[1], [[2]]]), r"features \(\) as in the first, got \(1,\) at 1"),
+            (lambda: data.bucket([[1], [1, 2]]), "lengths: .* rows of unequal shapes"),
         ],
     )
     def test_errors(self, call, message):
@@ -175,6 +179,8 @@ class TestSeries:
             (lambda: data.streams(range(6), 2, 3), "series: .*L >= 7, got shape"),
             (lambda: data.streams(3, 2, 3), "series: "),
             (lambda: data.streams(range(6), 0, 3), "batch_size: expected at least 1, got 0"),
+            (lambda: data.windows([[1], [1, 2]], 1), "series: .* rows of unequal shapes"),
+            (lambda: data.streams([[1], [1, 2]], 1, 1), "series: .* rows of unequal shapes"),
         ],
     )
     def test_errors(self, call, message):
@@ -243,3 +249,50 @@ class TestBatches:
                 batches.set_state(state)
         with pytest.raises(ValueError, match="the last from 0 to 2"):
             batches.set_state({"seed": 1, "epoch": 0, "position": 3})
+        for group in ([-1, 1], [[0, 1], [-2, 3]]):
+            with pytest.raises(ValueError, match="size: expected groups of row numbers from 0"):
+                data.Batches(same, [group], 2)
+        with pytest.raises(ValueError, match="size: expected an array, got rows of unequal"):
+            data.Batches(same, [[[0], [1, 2]]], 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda n: data.sine_waves(n), "waves: "),
+        (lambda n: data.sine_waves(2, n), "length: "),
+        (lambda n: data.next_step(np.zeros((4, 5)), test=n), "test: "),
+        (lambda n: data.pad([np.zeros(2)], n), "length: "),
+        (lambda n: data.pad([np.zeros(2)], rows=n), "rows: "),
+        (lambda n: data.bucket([1, 2], n), "shapes: "),
+        (lambda n: data.bucket([1, 2], multiple=n), "multiple: "),
+        (lambda n: data.pack([[1, 2]], n), "length: "),
+        (lambda n: data.windows(range(9), n), "length: "),
+        (lambda n: data.windows(range(9), 2, n), "horizon: "),
+        (lambda n: data.windows(range(9), 2, stride=n), "stride: "),
+        (lambda n: data.streams(range(9), n, 2), "batch_size: "),
+        (lambda n: data.streams(range(9), 2, n), "length: "),
+        (lambda n: data.Batches(same, 4, n), "batch_size: "),
+        (lambda n: data.Batches(same, 4, 2, seed=n), "seed: "),
+    ],
+)
+@pytest.mark.parametrize("value", [2.5, "2", True, [2]])
+def test_sizes_are_whole_numbers(call, message, value):
+    with pytest.raises(TypeError, match=message + "expected a whole number, got"):
+        call(value)
+
+
+def test_what_is_no_data():
+    for call in (data.pad, data.pack):
+        with pytest.raises(TypeError, match=r"sequences: expected arrays .*, got 3"):
+            call(3)
+        with pytest.raises(TypeError, match=r"sequences\[1\]: expected an array, got dict"):
+            call([[1], {}])
+    with pytest.raises(TypeError, match="series: expected an array, got NoneType"):
+        data.windows(None, 1)
+    with pytest.raises(TypeError, match="get: expected a function of row numbers, got list"):
+        data.Batches([1, 2], 4, 2)
+    with pytest.raises(TypeError, match=r"size: expected a whole number, got 4\.5"):
+        data.Batches(same, 4.5, 2)
+    with pytest.raises(TypeError, match="size: expected groups of whole numbers, got dtype float"):
+        data.Batches(same, [[0.5, 1]], 2)

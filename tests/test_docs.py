@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
@@ -59,4 +59,8 @@ def test_python_on_a_page_runs(page):
 
 
 def test_version_is_the_package_s():
-    assert jaxrnn.__version__ == version("jaxrnn")
+    try:
+        installed = version("jaxrnn")
+    except PackageNotFoundError:
+        pytest.skip("jaxrnn is not installed here, only on the path")
+    assert jaxrnn.__version__ == installed

@@ -1,9 +1,11 @@
 """The loop: optimizers, guards, the best, accumulation, carried state, history, progress."""
 
 import csv
+import gc
 import io
 import itertools
 import json
+import struct
 import time
 
 import jax
@@ -13,9 +15,10 @@ import optax
 import pytest
 from rich.console import Console
 
-from jaxrnn import training
+import jaxrnn
+from jaxrnn import data, training
 from jaxrnn.data import Batches
-from jaxrnn.training import Aux, fit
+from jaxrnn.training import Aux, Checkpoints, fit
 from jaxrnn.training.progress import Clock, duration, progress_line
 
 WEIGHTS = np.array([1.5, -2.0, 0.5], np.float32)
@@ -146,6 +149,64 @@ class TestOptimizers:
         result = fit(half, start(), optax.adam(0.1), itertools.repeat(regression()), steps=100)
         assert {leaf.dtype for leaf in jax.tree.leaves(result.params)} == {jnp.dtype("float32")}
         np.testing.assert_allclose(result.best.params["w"], WEIGHTS, atol=0.05)
+
+    def test_mixed_precision_of_a_network(self):
+        """Computed in bfloat16 from masters in float32, it learns what float32 learns."""
+        key = jax.random.key(0)
+        params = {
+            "rnn": jaxrnn.lstm.init(key, 1, 16),
+            "out": jax.random.normal(key, (16, 1)) / 4,
+        }
+        split = data.next_step(data.sine_waves(8, 40), test=2)
+
+        def loss_in(dtype):
+            def loss(params, batch):
+                params, (xs, ys) = jax.tree.map(lambda a: a.astype(dtype), (params, batch))
+                _, h = jaxrnn.scan(jaxrnn.lstm, params["rnn"], xs)
+                return jnp.mean((h @ params["out"] - ys).astype(jnp.float32) ** 2)
+
+            return loss
+
+        optimizer = optax.chain(
+            optax.clip_by_global_norm(1.0),
+            optax.adam(optax.warmup_cosine_decay_schedule(0.0, 0.03, 10, 100)),
+        )
+        batches = itertools.repeat((split.train_inputs, split.train_targets))
+        results = {
+            dtype: fit(loss_in(dtype), params, optimizer, batches, steps=100)
+            for dtype in (jnp.float32, jnp.bfloat16)
+        }
+        losses = {
+            dtype: float(loss_in(jnp.float32)(result.params, next(batches)))
+            for dtype, result in results.items()
+        }
+        begun = results[jnp.float32].history["loss"][0]
+        assert losses[jnp.float32] < begun / 20
+        assert abs(losses[jnp.bfloat16] - losses[jnp.float32]) < begun / 100
+        leaves = jax.tree.leaves((results[jnp.bfloat16].params, results[jnp.bfloat16].best.params))
+        assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+
+    @pytest.mark.usefixtures("x64", "strict")
+    @pytest.mark.parametrize("accumulate", [1, 2])
+    def test_float64_without_implicit_promotion(self, accumulate):
+        def loss(params, batch):
+            x, y = batch
+            error = x @ params["w"] + params["b"] - y
+            return jnp.mean(error**2), {"worst": jnp.abs(error).max()}
+
+        batch = tuple(np.asarray(a, np.float64) for a in regression())
+        params = {"w": jnp.zeros(3, jnp.float64), "b": jnp.zeros((), jnp.float64)}
+        result = fit(
+            loss,
+            params,
+            optax.sgd(0.2),  # adam is not written for strict promotion
+            itertools.repeat(batch),
+            steps=100,
+            accumulate=accumulate,
+            evaluate=lambda params: loss(params, batch)[0],
+        )
+        assert {leaf.dtype for leaf in jax.tree.leaves(result.params)} == {jnp.dtype("float64")}
+        np.testing.assert_allclose(result.params["w"], WEIGHTS, atol=0.02)
 
 
 class TestCompilation:
@@ -601,6 +662,89 @@ class TestHistory:
         again = training.read_jsonl(path)
         np.testing.assert_array_equal(again["loss"][:2], self.make()["loss"][:2])
         assert np.isnan(again["loss"][2])
+
+    def test_log_csv(self, tmp_path):
+        """As it goes, an evaluation's column from the start; at the end it is the history's."""
+        path, sizes = tmp_path / "new" / "log.csv", []
+        result = fit(
+            distance,
+            jnp.zeros(2),
+            optax.sgd(0.1),
+            poisoned(7, 3),
+            evaluate=lambda p: float(p[0]),
+            evaluate_every=2,
+            callbacks=[
+                training.log_csv(path),
+                lambda report: sizes.append(len(path.read_text().splitlines())),
+            ],
+        )
+        assert sizes == [2, 3, 4, 5, 6, 7, 8], "a line of names, and one more with every step"
+        assert path.read_text() == result.history.to_csv(tmp_path / "history.csv").read_text()
+        assert sorted(file.name for file in path.parent.iterdir()) == ["log.csv"]
+
+    def test_log_csv_of_a_run_that_was_killed_and_went_on(self, tmp_path):
+        path = tmp_path / "log.csv"
+
+        def run(*steps):
+            log = training.log_csv(path)
+            for step, loss in steps:
+                row = {"step": step, "loss": loss} | ({"eval": 0.5} if step == 4 else {})
+                log(training.Report(step, row, None, None))
+
+        run((1, 0.25), (2, 0.5))
+        run((2, 0.75), (3, float("nan")))
+        assert path.read_text() == "step,loss\n1,0.25\n2,0.75\n3,\n"
+        path.write_text(path.read_text() + "4,0.12")  # cut short
+        run((4, 0.125))
+        assert path.read_text() == "step,loss,eval\n1,0.25,\n2,0.75,\n3,,\n4,0.125,0.5\n"
+        path.write_text("name,age\nsomebody,3\n")
+        with pytest.raises(ValueError, match=r"path: .* a column of steps, got 'name,age' in"):
+            run((1, 0.5))
+        assert path.read_text() == "name,age\nsomebody,3\n"
+
+    def test_log_tensorboard(self, tmp_path):
+        event = pytest.importorskip("tensorboardX.proto.event_pb2").Event
+
+        def read(path):
+            left, found = path.read_bytes(), []
+            while left:
+                (size,) = struct.unpack("<Q", left[:8])
+                found.append(event.FromString(left[12 : 12 + size]))
+                left = left[16 + size :]
+            return found
+
+        def run(**options):
+            log = training.log_tensorboard(tmp_path / "new")
+            options |= {"evaluate": lambda p: float(p[0]), "evaluate_every": 2}
+            with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+                options |= {"callbacks": [log], "checkpoints": checkpoints}
+                return fit(distance, jnp.zeros(2), optax.sgd(0.1), [jnp.ones(2)] * 5, **options)
+
+        def rows(events):
+            found = {}
+            for one in events:
+                for value in one.summary.value:
+                    found.setdefault(one.step, {"step": one.step})[value.tag] = value.simple_value
+            return list(found.values())
+
+        first = run(steps=3)
+        gc.collect()
+        time.sleep(1.1)  # a file's name is its second
+        second = run(steps=5, resume=True)
+        gc.collect()
+        files = sorted((tmp_path / "new").iterdir())
+        assert len(files) == 2
+        for file, result in zip(files, (first, second), strict=True):
+            for got, want in zip(rows(read(file)), result.history, strict=True):
+                assert got.keys() == want.keys()
+                np.testing.assert_allclose(list(got.values()), list(want.values()), rtol=1e-6)
+        starts = [one.step for one in read(files[1]) if one.HasField("session_log")]
+        assert starts == [4], "TensorBoard drops what it knew of these steps"
+
+    def test_log_tensorboard_without_tensorboardx(self, monkeypatch):
+        monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
+        with pytest.raises(ImportError, match="log_tensorboard: expected tensorboardX"):
+            training.log_tensorboard("nowhere")
 
     def test_log_of_a_run_that_was_killed_and_went_on(self, tmp_path):
         path = tmp_path / "log.jsonl"

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .checks import check_array, check_size
+
 __all__ = ["Batches"]
 
 
@@ -26,6 +28,7 @@ class Batches:
       drop_last: leave out the smaller batches, so that no shape is met but the full ones.
 
     Raises:
+      TypeError: a size that is not a whole number, row numbers that are not.
       ValueError: no rows, a batch size below 1, or nothing left once the last are dropped.
 
     Example:
@@ -47,12 +50,15 @@ class Batches:
         shuffle: bool = True,
         drop_last: bool = False,
     ):
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
-        if isinstance(size, int | np.integer):
-            groups = [np.arange(size)]
+        if not callable(get):
+            raise TypeError(f"get: expected a function of row numbers, got {type(get).__name__}")
+        check_size("batch_size", batch_size)
+        check_size("seed", seed, -(2**63))
+        if isinstance(size, Sequence | np.ndarray):
+            groups = [_rows(group) for group in size]
         else:
-            groups = [np.asarray(group, np.intp).reshape(-1) for group in size]
+            check_size("size", size, 0)
+            groups = [np.arange(size)]
         self._groups = [group for group in groups if len(group)]
         if not self._groups:
             raise ValueError(f"size: expected at least one row, got {size!r}")
@@ -118,3 +124,12 @@ class Batches:
             state["epoch"],
             state["position"],
         )
+
+
+def _rows(group: ArrayLike) -> NDArray[np.intp]:
+    rows = check_array("size", group).reshape(-1)
+    if rows.size and rows.dtype.kind not in "iu":
+        raise TypeError(f"size: expected groups of whole numbers, got dtype {rows.dtype}")
+    if rows.size and rows.min() < 0:
+        raise ValueError(f"size: expected groups of row numbers from 0, got {rows.min()}")
+    return rows.astype(np.intp)

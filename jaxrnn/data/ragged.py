@@ -8,11 +8,13 @@ reset within a row.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .checks import check_array, check_size
 
 __all__ = ["Buckets", "Packed", "Padded", "bucket", "pack", "pad"]
 
@@ -85,6 +87,8 @@ def pad(
     lengths = np.array([len(array) for array in arrays], np.int32)
     length = int(lengths.max()) if length is None else length
     rows = len(arrays) if rows is None else rows
+    check_size("length", length, 0)
+    check_size("rows", rows)
     if lengths.max() > length:
         raise ValueError(f"length: expected at least {lengths.max()}, got {length}")
     if len(arrays) > rows:
@@ -119,12 +123,11 @@ def bucket(lengths: ArrayLike, shapes: int = 8, *, multiple: int = 1) -> Buckets
       >>> buckets.bounds.tolist(), [rows.tolist() for rows in buckets.groups], buckets.waste
       ([4, 10], [[0, 2], [1, 3, 4]], 0.05263)
     """
-    given = np.asarray(lengths)
+    given = check_array("lengths", lengths)
     if given.ndim != 1 or not given.size or given.dtype.kind not in "iu" or given.min() < 0:
         raise ValueError(f"lengths: expected (N,) whole numbers from 0, N > 0, got {lengths!r}")
     for name, value in (("shapes", shapes), ("multiple", multiple)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+        check_size(name, value)
     rounded = -(-given.astype(np.int64) // multiple) * multiple
     sizes, counts = np.unique(rounded, return_counts=True)
     below = np.concatenate([[0], np.cumsum(counts)])  # rows shorter than sizes[i]
@@ -177,6 +180,7 @@ def pack(sequences: Sequence[ArrayLike], length: int | None = None) -> Packed:
     arrays = _arrays(sequences)
     sizes = [len(array) for array in arrays]
     length = max(sizes) if length is None else length
+    check_size("length", length, 0)
     if min(sizes) < 1 or max(sizes) > length:
         raise ValueError(
             f"sequences: expected lengths from 1 to {length}, got {min(sizes)} to {max(sizes)}"
@@ -207,7 +211,9 @@ def pack(sequences: Sequence[ArrayLike], length: int | None = None) -> Packed:
 
 
 def _arrays(sequences: Sequence[ArrayLike]) -> list[NDArray]:
-    arrays = [np.asarray(sequence) for sequence in sequences]
+    if not isinstance(sequences, Iterable):
+        raise TypeError(f"sequences: expected arrays (T, *features), got {sequences!r}")
+    arrays = [check_array(f"sequences[{n}]", sequence) for n, sequence in enumerate(sequences)]
     if not arrays:
         raise ValueError("sequences: expected at least one, got none")
     for number, array in enumerate(arrays):

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from .checks import check_array, check_size
+
 __all__ = ["Streams", "Windows", "streams", "windows"]
 
 
@@ -46,10 +48,9 @@ def windows(series: ArrayLike, length: int, horizon: int = 1, *, stride: int = 1
       >>> inputs[:, :, 0].T.tolist(), targets[:, :, 0].T.tolist()
       ([[0, 1, 2], [1, 2, 3]], [[3, 4], [4, 5]])
     """
-    array = np.asarray(series)
+    array = check_array("series", series)
     for name, value in (("length", length), ("horizon", horizon), ("stride", stride)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+        check_size(name, value)
     if array.ndim not in (1, 2) or len(array) < length + horizon:
         raise ValueError(
             f"series: expected (L,) or (L, D) with L >= {length + horizon}, got shape {array.shape}"
@@ -90,10 +91,9 @@ def streams(series: ArrayLike, batch_size: int, length: int) -> Streams:
       [[0, 1, 2], [6, 7, 8]] [[1, 2, 3], [7, 8, 9]] True
       [[3, 4, 5], [9, 10, 11]] [[4, 5, 6], [10, 11, 12]] False
     """
-    array = np.asarray(series)
+    array = check_array("series", series)
     for name, value in (("batch_size", batch_size), ("length", length)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+        check_size(name, value)
     if not array.ndim or len(array) < batch_size * length + 1:
         raise ValueError(
             f"series: expected (L, *features) with L >= {batch_size * length + 1}, got shape "

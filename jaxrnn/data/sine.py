@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from .checks import check_array, check_size
+
 __all__ = ["Split", "next_step", "sine_waves"]
 
 
@@ -45,8 +47,7 @@ def sine_waves(
     Source: pytorch/examples, ``time_sequence_prediction/generate_sine_wave.py``.
     """
     for name, value in (("waves", waves), ("length", length), ("period", period)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+        check_size(name, value)
     shifts = np.random.RandomState(seed).randint(-4 * period, 4 * period, waves)
     return np.sin((np.arange(length) + shifts[:, None]) / period)
 
@@ -70,10 +71,11 @@ def next_step(data: ArrayLike, *, test: int = 3, dtype: DTypeLike = np.float32) 
       >>> split.train_inputs.shape, split.test_targets.shape
       ((999, 97, 1), (999, 3, 1))
     """
-    series = np.asarray(data)
+    series = check_array("data", data)
+    check_size("test", test, 0)
     if series.ndim != 2 or series.shape[1] < 2:
         raise ValueError(f"data: expected (N, L) with L >= 2, got shape {series.shape}")
-    if not 0 <= test <= len(series):
+    if test > len(series):
         raise ValueError(f"test: expected 0 to {len(series)} rows, got {test}")
     moved = series.T[:, :, None].astype(dtype)
     train, held = moved[:, test:], moved[:, :test]

@@ -5,7 +5,7 @@ where it survives. None of them knows a cell.
 """
 
 from .checkpoints import Checkpoints, Saved
-from .history import History, log_jsonl, read_jsonl
+from .history import History, log_csv, log_jsonl, log_tensorboard, read_jsonl
 from .loop import Best, Diverged, Report, Result, fit
 from .signals import Interrupted
 from .step import Aux, Step, TrainState
@@ -23,6 +23,8 @@ __all__ = [
     "Step",
     "TrainState",
     "fit",
+    "log_csv",
     "log_jsonl",
+    "log_tensorboard",
     "read_jsonl",
 ]

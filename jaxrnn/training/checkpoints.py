@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.tree_util import keystr, tree_flatten_with_path
 
 if TYPE_CHECKING:
@@ -245,7 +246,8 @@ class Checkpoints:
         found = self._manager.restore(step, args=args)["arrays"] if shapes else {}
         arrays = plain | {name: _placed(leaf, plain[name]) for name, leaf in found.items()}
         for name, leaf in arrays.items():
-            if _digest(leaf).get("sha256") != content["leaves"][name].get("sha256"):
+            digests = {d.get("sha256") for d in (_digest(leaf), content["leaves"][name])} - {None}
+            if len(digests) > 1:  # there is none of a leaf spread over several processes
                 raise ValueError(f"{name} differs from its SHA-256")
         leaves = [
             jax.random.wrap_key_data(arrays[name], impl=jax.random.key_impl(leaf))
@@ -259,7 +261,9 @@ class Checkpoints:
         source = self.directory / str(step)
         names = (f"damaged-{step}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
         aside = next(path for name in names if not (path := self.directory / name).exists())
-        source.rename(aside)
+        if jax.process_index() == 0:
+            source.rename(aside)
+        multihost_utils.sync_global_devices(f"put aside {step}")
         self._manager.reload()
         warnings.warn(
             f"{source} is damaged and is now {aside.name}; the one before it is read "
@@ -305,7 +309,7 @@ def _brief(described: Mapping[str, Any]) -> str:
 
 def _digest(leaf: jax.Array) -> dict[str, str]:
     """SHA-256 of a leaf, where this process has all of it."""
-    if not leaf.is_fully_addressable:
+    if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
         return {}
     return {"sha256": _sha256(np.asarray(leaf).tobytes())}
 

@@ -4,15 +4,18 @@ import csv
 import json
 import math
 import os
+import weakref
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["History", "log_jsonl", "read_jsonl"]
+__all__ = ["History", "log_csv", "log_jsonl", "log_tensorboard", "read_jsonl"]
 
 PathLike = str | os.PathLike[str]
 
@@ -57,8 +60,7 @@ class History:
     def __iter__(self) -> Iterator[dict[str, float]]:
         """Rows as mappings without what they lack."""
         for i in range(self._length):
-            row = {name: column[i] for name, column in self._columns.items()}
-            yield {name: _tidy(value) for name, value in row.items() if not math.isnan(value)}
+            yield _known({name: column[i] for name, column in self._columns.items()})
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         """One column, an entry a row, NaN where a row lacks it."""
@@ -192,8 +194,109 @@ def log_jsonl(path: PathLike) -> Callable[[Any], None]:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
 
     def write(report: Any) -> None:
+        if jax.process_index():  # of several processes one writes
+            return
         with open(path, "a", encoding="utf-8") as file:
             file.write(_json_line(report.row))
+
+    return write
+
+
+def log_csv(path: PathLike) -> Callable[[Any], None]:
+    """A callback for `fit` that writes each step's figures as it goes, one line of a table each.
+
+    The table is at all times as `History.to_csv` would have written it. A column that comes
+    later, such as an evaluation's, is added to the lines before. A run that resumes goes on with
+    the same file, without the lines of the steps that it takes again.
+
+    Args:
+      path: of the file; its folder is made where it is missing.
+
+    Raises:
+      ValueError: at the first step, if there is a file that has no column of steps.
+
+    Example:
+      >>> import pathlib, tempfile, jax.numpy as jnp, optax
+      >>> from jaxrnn import training
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> path = pathlib.Path(folder.name, "run.csv")
+      >>> log = training.log_csv(path)
+      >>> result = training.fit(
+      ...     lambda w, x: (w - x) ** 2, jnp.zeros(()), optax.sgd(0.5), [1.0, 2.0], callbacks=[log]
+      ... )
+      >>> [line.split(",")[:2] for line in path.read_text().splitlines()]
+      [['step', 'loss'], ['1', '1'], ['2', '1']]
+      >>> folder.cleanup()
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns: list[str] = []
+
+    def write(report: Any) -> None:
+        if jax.process_index():
+            return
+        if not columns or not report.row.keys() <= set(columns):
+            earlier = _csv_rows(path, report.step)
+            columns[:] = dict.fromkeys(name for row in (*earlier, report.row) for name in row)
+            with _create(aside := path.with_name(path.name + ".new")) as file:
+                writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(earlier)
+            aside.replace(path)
+        with open(path, "a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+            writer.writerow(_known(report.row))
+
+    return write
+
+
+def _csv_rows(path: Path, before: int) -> list[dict[str, str]]:
+    """The rows of a table up to a step, without a last line that was cut short."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    try:
+        return [row for row in csv.DictReader(lines) if float(row["step"]) < before]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"path: expected a table with a column of steps, got {lines[0]!r} in {path}"
+        ) from error
+
+
+def log_tensorboard(directory: PathLike) -> Callable[[Any], None]:
+    """A callback for `fit` that writes each step's figures for TensorBoard to show.
+
+    They are on disk within ten seconds, and all of them when the callback is let go of. A run
+    that resumes goes on in the same folder, and replaces the steps that it takes again.
+
+    Args:
+      directory: of the event files; made where it is missing.
+
+    Raises:
+      ImportError: tensorboardX is not installed.
+
+    Example:
+      >>> from jaxrnn import training
+      >>> callbacks = [training.log_tensorboard("runs/first")]  # doctest: +SKIP
+    """
+    try:
+        writer_class = import_module("tensorboardX").SummaryWriter
+    except ImportError as error:
+        raise ImportError(
+            "log_tensorboard: expected tensorboardX, which is not installed "
+            "(pip install tensorboardX)"
+        ) from error
+    writer: Any = None
+
+    def write(report: Any) -> None:
+        nonlocal writer
+        if jax.process_index():
+            return
+        if writer is None:
+            writer = writer_class(os.fspath(directory), purge_step=report.step, flush_secs=10)
+            weakref.finalize(write, writer.close)
+        for name, value in report.row.items():
+            if name != "step":
+                writer.add_scalar(name, _number(name, value), report.step)
 
     return write
 
@@ -212,6 +315,12 @@ def _number(name: str, value: Any) -> float:
         raise TypeError(
             f"{name}: expected a real scalar, got {type(value).__name__} of shape {np.shape(value)}"
         ) from error
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row without what is not a number."""
+    numbers = {name: _number(name, value) for name, value in row.items()}
+    return {name: _tidy(value) for name, value in numbers.items() if not math.isnan(value)}
 
 
 def _tidy(value: float) -> float:

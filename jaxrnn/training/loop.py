@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from .checkpoints import Checkpoints
 from .history import History
+from .mesh import Layout
 from .progress import Clock, progress_line
-from .signals import Interrupted, stop_signals
+from .signals import Interrupted, asked_to_stop, stop_signals
 from .source import Place, Source
 from .step import Loss, Step, TrainState
 
@@ -200,6 +202,8 @@ def fit(
     progress: bool | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
+    mesh: Mesh | None = None,
+    batch_spec: Any = None,
 ) -> Result:
     """Minimise any loss with any optax optimizer.
 
@@ -240,6 +244,13 @@ def fit(
         raise `Interrupted`.
       resume: go on from the newest checkpoint, if there is one, bit for bit as if the run had
         never stopped; ``steps`` and ``epochs`` count from its beginning.
+      mesh: devices to train on, those of several processes included. Parameters, key and carried
+        state stay in their sharding where that is over the mesh's devices, else each device has
+        all of them; so do the optimizer's state and whatever a step returns.
+      batch_spec: how batches are split over the mesh: a `jax.sharding.PartitionSpec`, or a pytree
+        of them that is a prefix of the batch. By default ``PartitionSpec(None, "data")``: the
+        second axis of every array, the first being time. Scalars go to every device. Of several
+        processes each draws what belongs on its own devices.
 
     Returns:
       `Result`: last and best parameters, history, reason. The training loss of a step is that of
@@ -251,7 +262,8 @@ def fit(
       Interrupted: SIGTERM or Ctrl-C, after saving; a SystemExit with code 75.
       OSError: a checkpoint could not be written; the ones before it are whole.
       ValueError: no batch, a size below its least, a loss that is not a real scalar, checkpoints
-        of another model, or of another run where ``resume`` is not asked for.
+        of another model, or of another run where ``resume`` is not asked for, a batch that the
+        mesh does not divide.
 
     Example:
       >>> import itertools, jax.numpy as jnp, optax
@@ -278,7 +290,8 @@ def fit(
 
     step = Step(loss, optimizer, fixed_batch=fixed_batch)
     source = Source(batches, 1 if steps is None and epochs is None else epochs)
-    run = _Run(step.init(params, key=key, state=state), source.place, monitor)
+    layout = Layout(mesh, batch_spec)
+    run = _Run(layout.place(step.init(params, key=key, state=state)), source.place, monitor)
     with ExitStack() as stack:
         if checkpoints is not None:
             stack.enter_context(checkpoints)
@@ -291,16 +304,19 @@ def fit(
                     f"{checkpoints.steps()} in {checkpoints.directory}"
                 )
         signals = stack.enter_context(stop_signals(checkpoints is not None))
-        show = stack.enter_context(progress_line(steps, show=progress))
+        first = jax.process_index() == 0  # of several processes one talks
+        show = stack.enter_context(progress_line(steps, show=progress if first else False))
         run.clock = stack.enter_context(Clock())
         latest, taken, reason, queue = run.state, run.number, "", deque[_Taken]()
 
         while not reason:
-            going = not signals and (steps is None or taken < steps)
-            group = source.take(accumulate) if going else []
+            stopping = checkpoints is not None and asked_to_stop(signals, taken)
+            going = not stopping and (steps is None or taken < steps)
+            group = [layout.split(b) for b in source.take(accumulate)] if going else []
             if group:
                 before = latest
                 latest, figures = step(before, group)
+                latest = layout.place(latest)
                 taken += 1
                 place = source.place if checkpoints is not None else run.place
                 queue.append(_Taken(taken, before.params, latest, figures, place))

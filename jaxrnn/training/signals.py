@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-__all__ = ["Interrupted", "stop_signals"]
+import jax
+from jax.experimental import multihost_utils
+
+__all__ = ["Interrupted", "asked_to_stop", "stop_signals"]
 
 
 class Interrupted(SystemExit):
@@ -32,13 +35,15 @@ def stop_signals(enabled: bool = True) -> Iterator[list[int]]:
     """Note SIGTERM and SIGINT instead of dying of them.
 
     Only the main thread can: elsewhere signals do what they did before. A second signal is noted
-    like the first and changes nothing, for terminals and ``make`` like to send two.
+    like the first and changes nothing, for terminals and ``make`` like to send two. Of several
+    processes JAX notes the SIGTERM itself, for `asked_to_stop` to tell all of them.
 
     Yields:
       The signals so far.
     """
     received: list[int] = []
-    if not enabled or threading.current_thread() is not threading.main_thread():
+    main = threading.current_thread() is threading.main_thread()
+    if not enabled or not main or jax.process_count() > 1:
         yield received
         return
 
@@ -51,3 +56,10 @@ def stop_signals(enabled: bool = True) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def asked_to_stop(received: list[int], step: int) -> bool:
+    """Whether to stop before a step. Several processes agree on one, and it is noted as SIGTERM."""
+    if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+        received.append(signal.SIGTERM)
+    return bool(received)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
@@ -237,8 +238,8 @@ def _key(state: TrainState, i: Any, n: Any) -> Any:
     return None if state.key is None else jax.random.fold_in(state.key, state.step * n + i)
 
 
-def _wide(x: jax.Array) -> jnp.dtype:
-    return jnp.promote_types(x.dtype, jnp.float32)
+def _wide(x: jax.Array) -> np.dtype:
+    return np.promote_types(x.dtype, np.float32)  # jnp's refuses under strict promotion
 
 
 def _norm(tree: Any) -> jax.Array:

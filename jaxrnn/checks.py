@@ -5,16 +5,15 @@ They look only at shapes, dtypes and tree structure, so they cost nothing in com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.core import Tracer
-
-from jaxrnn.typing import Array, Cell, DType, Layer, PyTree
 
 __all__ = [
     "check_bool",
@@ -24,11 +23,15 @@ __all__ = [
     "check_key",
     "check_lengths",
     "check_matches",
-    "check_params",
     "check_positive",
     "check_start",
+    "describe",
     "expected_params",
+    "sized",
 ]
+
+PyTree = Any
+Init = TypeVar("Init", bound=Callable[..., Any])
 
 
 def check_bool(argument: str, value: Any) -> None:
@@ -143,7 +146,7 @@ def check_key(argument: str, key: Any) -> None:
             return
         if key.dtype == jnp.uint32 and key.ndim == 1:
             return
-    raise TypeError(f"{argument}: expected one PRNG key, got {_describe(key)}")
+    raise TypeError(f"{argument}: expected one PRNG key, got {describe(key)}")
 
 
 def check_lengths(
@@ -194,11 +197,22 @@ def check_start(argument: str, start: Any) -> Array:
     if not hasattr(start, "dtype") and not isinstance(start, int):
         raise TypeError(f"{argument}: expected one integer, got {start!r}")
     if jnp.shape(start) != () or not jnp.issubdtype(jnp.result_type(start), jnp.integer):
-        raise TypeError(f"{argument}: expected one integer, got {_describe(start)}")
+        raise TypeError(f"{argument}: expected one integer, got {describe(start)}")
     return jnp.asarray(start, jnp.int32)
 
 
-def _describe(leaf: Any) -> str:
+def describe(leaf: Any) -> str:
+    """Shape and dtype of an array, the type of anything else.
+
+    Args:
+      leaf: what came.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrnn.checks import describe
+      >>> describe(np.ones((2, 3), np.float32)), describe("abc")
+      ('float32[2, 3]', 'str')
+    """
     if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
         return f"{leaf.dtype}{list(leaf.shape)}"
     return type(leaf).__name__
@@ -232,13 +246,11 @@ def check_matches(argument: str, got: PyTree, expected: PyTree, why: str = "") -
     for name, want in theirs.items():
         have = mine.get(name)
         if have is None:
-            problems.append(f"{name}: expected {_describe(want)}, missing")
+            problems.append(f"{name}: expected {describe(want)}, missing")
         elif not hasattr(have, "dtype") or have.dtype != want.dtype or have.shape != want.shape:
-            problems.append(f"{name}: expected {_describe(want)}, got {_describe(have)}")
+            problems.append(f"{name}: expected {describe(want)}, got {describe(have)}")
             shapes_differ |= hasattr(have, "shape") and have.shape != want.shape
-    problems += [
-        f"{n}: unexpected {_describe(leaf)}" for n, leaf in mine.items() if n not in theirs
-    ]
+    problems += [f"{n}: unexpected {describe(leaf)}" for n, leaf in mine.items() if n not in theirs]
     if not problems and jax.tree.structure(got) != jax.tree.structure(expected):
         problems.append(
             f"{argument}: expected {jax.tree.structure(expected)}, got {jax.tree.structure(got)}"
@@ -248,9 +260,39 @@ def check_matches(argument: str, got: PyTree, expected: PyTree, why: str = "") -
         raise (ValueError if shapes_differ else TypeError)(message)
 
 
+def sized(init: Init) -> Init:
+    """The ``init`` of a cell, made to check its sizes before it draws anything.
+
+    Args:
+      init: ``init(key, input_size, hidden_size, ...) -> params``.
+
+    Raises:
+      TypeError: from what is returned, for a size that is not an int.
+      ValueError: from what is returned, for a size below 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.checks import sized
+      >>> @sized
+      ... def init(key, input_size, hidden_size):
+      ...     return jnp.zeros((input_size, hidden_size))
+      >>> init(None, 3, 0)
+      Traceback (most recent call last):
+      ValueError: hidden_size: expected a positive int, got 0
+    """
+
+    @wraps(init)
+    def checked(key: Any, input_size: int, hidden_size: int, **options: Any) -> Any:
+        check_positive("input_size", input_size)
+        check_positive("hidden_size", hidden_size)
+        return init(key, input_size, hidden_size, **options)
+
+    return checked  # type: ignore[return-value]
+
+
 @lru_cache(maxsize=512)
 def expected_params(
-    cell: Cell | Layer, input_size: int, hidden_size: int | tuple[int, ...], dtype: DType
+    cell: Any, input_size: int, hidden_size: int | tuple[int, ...], dtype: Any
 ) -> PyTree:
     """The shapes and dtypes of what the cell's ``init`` gives.
 
@@ -270,41 +312,3 @@ def expected_params(
     key = jax.eval_shape(lambda: jax.random.key(0))
     init = lambda key: cell.init(key, input_size, hidden_size, dtype=dtype)  # noqa: E731
     return jax.eval_shape(init, key)
-
-
-def check_params(cell: Cell, params: PyTree, xs: Array) -> None:
-    """Raise one error that lists every parameter that does not fit the cell and the input.
-
-    Args:
-      cell: the cell; one without `hidden_size` is not checked.
-      params: its parameters.
-      xs: the input, ``(..., D)``.
-
-    Raises:
-      TypeError: for missing, surplus or wrongly typed leaves.
-      ValueError: for leaves of the wrong shape.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> from jaxrnn.checks import check_params
-      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
-      >>> check_params(jaxrnn.gru, params, jax.numpy.ones((7, 3)))
-    """
-    if cell.hidden_size is None:
-        return
-    try:
-        hidden_size = cell.hidden_size(params)
-    except (AttributeError, IndexError, TypeError) as error:
-        wanted = type(expected_params(cell, 1, 1, jnp.dtype("float32"))).__name__
-        got = type(params).__name__
-        if got == wanted:
-            got = repr(jax.tree.map(_describe, params))
-        raise TypeError(
-            f"params: expected {wanted} of the cell {cell.name!r}, got {got}"
-        ) from error
-    expected = expected_params(cell, xs.shape[-1], hidden_size, xs.dtype)
-    why = (
-        f"the cell {cell.name!r} with D = {xs.shape[-1]} and dtype {xs.dtype} from xs "
-        f"{xs.shape}, H = {hidden_size} from params"
-    )
-    check_matches("params", params, expected, why)

@@ -20,6 +20,18 @@ from jaxrnn.solve import select
 from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
 from jaxrnn.unroll import scan
 
+__all__ = [
+    "CHOICES",
+    "COINS",
+    "Feedback",
+    "check_end",
+    "identity",
+    "loop",
+    "prefill",
+    "prepare",
+    "token_log_prob",
+]
+
 COINS, CHOICES = np.uint32(2**32 - 1), np.uint32(2**32 - 2)  # no step of a cell has these times
 
 

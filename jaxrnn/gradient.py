@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrnn.agreement import check_carry
 from jaxrnn.cells.blocks import wide
-from jaxrnn.checks import check_flags, check_floating, check_lengths, check_matches
+from jaxrnn.checks import check_flags, check_floating, check_lengths
 from jaxrnn.solve import select
 from jaxrnn.typing import Array, Carry, Cell, DType, Params, PyTree
 
@@ -89,12 +90,10 @@ def check_targets(targets: PyTree, time: int, batch: tuple[int, ...]) -> PyTree:
 
 def start_carry(cell: Cell, params: Params, carry: Carry | None, batch: tuple[int, ...]) -> Carry:
     """The carry, or the initial one if None, after a check."""
-    expected = jax.eval_shape(lambda p: cell.carry(p, batch), params)
     if carry is None:
         return lax.stop_gradient(cell.carry(params, batch))
     carry = jax.tree.map(jnp.asarray, carry)
-    why = f"the carry of the cell {cell.name!r} for batch axes {batch}"
-    check_matches("carry", carry, expected, why)
+    check_carry(cell, params, carry, batch)
     return carry
 
 

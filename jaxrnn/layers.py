@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.agreement import check_parts
 from jaxrnn.checks import check_choice, check_positive
 from jaxrnn.solve import select
-from jaxrnn.typing import Array, Carry, Cell, DType, Layer, Params, PyTree
+from jaxrnn.typing import Array, Carry, Cell, DType, Layer, Params, PyTree, once
 from jaxrnn.unroll import Options, run
 
 __all__ = ["Directions", "StackProjection", "bidirectional", "rnn", "stack"]
@@ -70,12 +71,6 @@ def _check_cells(cells: Sequence[Any]) -> None:
             raise TypeError(f"cells[{k}]: expected a Cell or a Layer, got {type(cell).__name__}")
 
 
-def _check_parts(name: str, argument: str, parts: Any, count: int) -> None:
-    if not isinstance(parts, tuple | list) or len(parts) != count:
-        got = f"{len(parts)}" if isinstance(parts, tuple | list) else type(parts).__name__
-        raise TypeError(f"{argument}: expected a tuple of {count} for {name!r}, got {got}")
-
-
 def _output_size(cell: Cell | Layer, params: Params, input_size: int, dtype: DType) -> int:
     xs = jax.ShapeDtypeStruct((1, input_size), dtype)
     ys = jax.eval_shape(lambda p, xs: run(cell, p, xs, None, Options())[1], params, xs)
@@ -91,7 +86,7 @@ def _fold(keys: Array | None, number: int) -> Any:
     return None if keys is None else jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
-@cache
+@once
 def stack(*cells: Any, dropout: float = 0.0) -> Any:
     r"""Cells on top of each other: the output of each is the input of the next.
 
@@ -145,6 +140,10 @@ def stack(*cells: Any, dropout: float = 0.0) -> Any:
         sizes = hidden_size if isinstance(hidden_size, tuple) else (hidden_size,) * count
         if len(sizes) != count:
             raise ValueError(f"hidden_size: expected one or {count} sizes, got {len(sizes)}")
+        for k, size in enumerate(sizes):
+            if not isinstance(size, tuple):  # a stack within this one may have its own
+                each = isinstance(hidden_size, tuple)
+                check_positive(f"hidden_size[{k}]" if each else "hidden_size", size)
         params = []
         for cell, k, size in zip(cells, jax.random.split(key, count), sizes, strict=True):
             params.append(cell.init(k, input_size, size, dtype=dtype, **options))
@@ -152,16 +151,16 @@ def stack(*cells: Any, dropout: float = 0.0) -> Any:
         return tuple(params)
 
     def carry(params: tuple[Params, ...], batch_shape: tuple[int, ...] = ()) -> tuple[Carry, ...]:
-        _check_parts(name, "params", params, count)
+        check_parts(name, cells, params)
         return tuple(cell.carry(p, batch_shape) for cell, p in zip(cells, params, strict=True))
 
     def sequence(
         params: tuple[Params, ...], xs: Array, carry: tuple[Carry, ...], options: Options
     ) -> tuple[Carry, Array, Carry]:
-        _check_parts(name, "params", params, count)
+        paths = check_parts(name, cells, params, argument=options.path)
         last, every, ys = [], [], xs
         for k, cell in enumerate(cells):
-            mine = options._replace(keys=_fold(options.keys, 2 * k))
+            mine = options._replace(keys=_fold(options.keys, 2 * k), path=paths[k])
             final, ys, carries = run(cell, params[k], ys, carry[k], mine)
             last.append(final)
             every.append(carries)
@@ -236,7 +235,7 @@ _MERGES: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-@cache
+@once
 def bidirectional(
     cell: Cell | Layer,
     backward: Cell | Layer | None = None,
@@ -273,12 +272,14 @@ def bidirectional(
       >>> ys.shape, carry.backward.h.shape
       ((7, 2, 10), (2, 5))
     """
-    backward = cell if backward is None else backward
+    if backward is None:
+        return bidirectional(cell, cell, merge=merge)
     _check_cells((cell, backward))
     if not callable(merge):
         check_choice("merge", merge, tuple(_MERGES))
     join = merge if callable(merge) else _MERGES[merge]
     name = f"bidirectional({cell.name})"
+    parts = Directions(cell, backward)
 
     def init(key: Array, input_size: int, hidden_size: int, **options: Any) -> Directions:
         k1, k2 = jax.random.split(key)
@@ -288,7 +289,7 @@ def bidirectional(
         )
 
     def carry(params: Directions, batch_shape: tuple[int, ...] = ()) -> Directions:
-        _check_parts(name, "params", params, 2)
+        check_parts(name, parts, params)
         return Directions(
             cell.carry(params[0], batch_shape), backward.carry(params[1], batch_shape)
         )
@@ -296,9 +297,11 @@ def bidirectional(
     def sequence(
         params: Directions, xs: Array, carry: Directions, options: Options
     ) -> tuple[Directions, Array, Directions | None]:
-        _check_parts(name, "params", params, 2)
-        ahead = options._replace(keys=_fold(options.keys, 0))
-        back = options._replace(keys=_fold(options.keys, 1), reverse=not options.reverse)
+        paths = check_parts(name, parts, params, argument=options.path)
+        ahead = options._replace(keys=_fold(options.keys, 0), path=paths[0])
+        back = options._replace(
+            keys=_fold(options.keys, 1), reverse=not options.reverse, path=paths[1]
+        )
         last_f, ys_f, all_f = run(cell, params[0], xs, carry[0], ahead)
         last_b, ys_b, all_b = run(backward, params[1], xs, carry[1], back)
         every = Directions(all_f, all_b) if options.return_carries else None
@@ -309,7 +312,6 @@ def bidirectional(
 
     stochastic = cell.stochastic or backward.stochastic
     options = () if merge == "concat" else (("merge", merge),)
-    parts = Directions(cell, backward)
     return Layer(name, init, carry, sequence, stochastic, parts, options)
 
 

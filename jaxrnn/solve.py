@@ -92,15 +92,21 @@ class _Output(NamedTuple):
 
     structure: Any
     shared: tuple[int | None, ...]  # for each leaf of y, the carry leaf that it is
+    kept: tuple[int, ...]  # the carry leaves that a step hands out
 
     def extra(self, y: PyTree) -> list[Array]:
         leaves = jax.tree.leaves(y)
         return [leaf for leaf, at in zip(leaves, self.shared, strict=True) if at is None]
 
-    def join(self, carries: Carry, extra: list[Array]) -> PyTree:
-        leaves, rest = jax.tree.leaves(carries), iter(extra)
+    def pick(self, carry: Carry, extra: list[Array]) -> list[Array]:
+        leaves = jax.tree.leaves(carry)
+        return [leaves[at] for at in self.kept] + extra
+
+    def join(self, picked: list[Array]) -> PyTree:
+        kept = dict(zip(self.kept, picked, strict=False))
+        rest = iter(picked[len(kept) :])
         return self.structure.unflatten(
-            [next(rest) if at is None else leaves[at] for at in self.shared]
+            [next(rest) if at is None else kept[at] for at in self.shared]
         )
 
 
@@ -116,7 +122,7 @@ def _first(tree: PyTree) -> PyTree:
     return jax.eval_shape(lambda tree: tree_map(lambda leaf: leaf[0], tree), tree)
 
 
-def _facts(cell: Cell, params: Params, carry: Carry, zx: PyTree) -> _Facts:
+def _facts(cell: Cell, params: Params, carry: Carry, zx: PyTree, keep_all: bool) -> _Facts:
     zh = jax.eval_shape(cell.recurrent, params, carry)
     jaxpr, shapes = jax.make_jaxpr(cell.update, return_shape=True)(params, carry, zx, zh)
     size = len(jax.tree.leaves(shapes[0]))
@@ -128,7 +134,9 @@ def _facts(cell: Cell, params: Params, carry: Carry, zx: PyTree) -> _Facts:
     read = [*outvars, *(v for eqn in jaxpr.jaxpr.eqns for v in eqn.invars)]
     used = {v for v in read if not isinstance(v, Literal)}
     params_vars = jaxpr.jaxpr.invars[: len(jax.tree.leaves(params))]
-    return _Facts(_Output(jax.tree.structure(shapes[1]), shared), not used.isdisjoint(params_vars))
+    kept = range(size) if keep_all else sorted({at for at in shared if at is not None})
+    output = _Output(jax.tree.structure(shapes[1]), shared, tuple(kept))
+    return _Facts(output, not used.isdisjoint(params_vars))
 
 
 def trajectory(
@@ -139,9 +147,10 @@ def trajectory(
     steps: Steps,
     *,
     reverse: bool = False,
+    return_carries: bool = False,
     unroll: int = 1,
-) -> tuple[Carry, PyTree]:
-    """Every carry and every output of a sequence of steps.
+) -> tuple[Carry, PyTree, Carry | None]:
+    """The last carry and every output of a sequence of steps.
 
     As a Python loop, for ``reverse=False``::
 
@@ -159,10 +168,12 @@ def trajectory(
       first: the carry before the first step.
       steps: projected inputs and flags.
       reverse: run from the last step to the first.
+      return_carries: whether every carry is wanted.
       unroll: steps per loop iteration.
 
     Returns:
-      ``(carries, ys)``, leaves with a leading time axis; ys are unspecified where not valid.
+      ``(carry, ys, carries)``: the last carry, and with a leading time axis the outputs, which
+      are unspecified where not valid, and every carry, or None unless asked for.
 
     Example:
       >>> import jax, jaxrnn
@@ -170,30 +181,35 @@ def trajectory(
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> zx = jaxrnn.gru.project(params, jax.numpy.ones((7, 3)))
       >>> h = jaxrnn.gru.carry(params)
-      >>> carries, ys = trajectory(jaxrnn.gru, params, h, h, Steps(zx, None, None))
-      >>> carries.shape
-      (7, 5)
+      >>> h, ys, _ = trajectory(jaxrnn.gru, params, h, h, Steps(zx, None, None))
+      >>> h.shape, ys.shape
+      ((5,), (7, 5))
     """
-    facts = _facts(cell, params, first, _first(steps.zx))
+    facts = _facts(cell, params, first, _first(steps.zx), return_carries)
+    output = facts.output
     loop = partial(lax.scan, reverse=reverse, unroll=unroll)
 
-    @jax.custom_jvp
-    def solve(params: Params, initial: Carry, first: Carry, steps: Steps) -> PyTree:
-        def body(held: Carry, step: Steps) -> tuple[Carry, PyTree]:
-            carry = held if step.reset is None else select(step.reset, initial, held)
-            carry, y = cell.update(params, carry, step.zx, cell.recurrent(params, carry))
-            carry = select(step.valid, carry, held)
-            return carry, (carry, facts.output.extra(y))
+    def run(primals: tuple[Any, ...], keep: bool) -> tuple[Carry, tuple[Carry | None, list[Array]]]:
+        params, initial, first, steps = primals
 
-        return loop(body, first, steps)[1]
+        def body(held: Carry, step: Steps) -> tuple[Carry, PyTree]:
+            before = held if step.reset is None else select(step.reset, initial, held)
+            carry, y = cell.update(params, before, step.zx, cell.recurrent(params, before))
+            carry = select(step.valid, carry, held)
+            return carry, (before if keep else None, output.pick(carry, output.extra(y)))
+
+        return loop(body, first, steps)
+
+    @jax.custom_jvp
+    def solve(*primals: Any) -> tuple[Carry, list[Array]]:
+        last, (_, picked) = run(primals, keep=False)
+        return last, picked
 
     @partial(solve.defjvp, symbolic_zeros=True)
     def solve_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         params, initial, first, steps = primals
-        solution = carries, _ = checkpoint_name(solve(*primals), TRAJECTORY)
-        before = _shift(carries, first, reverse)
-        if steps.reset is not None:
-            before = select(steps.reset, _broadcast(initial, before), before)
+        last, (before, picked) = run(primals, keep=True)
+        before = checkpoint_name(before, TRAJECTORY)
         system = _linearize(cell, facts, params, before, steps, tangents[0], tangents[3].zx)
         v_initial, v_first = _instantiate(tangents[1], initial), _instantiate(tangents[2], first)
 
@@ -202,12 +218,17 @@ def trajectory(
             v = held if step.reset is None else select(step.reset, v_initial, held)
             v, dy = system.apply(coefficients, v)
             v = select(step.valid, v, held)
-            return v, (v, dy)
+            return v, output.pick(v, dy)
 
-        return solution, loop(body, v_first, (system.coefficients, steps._replace(zx=None)))[1]
+        tangent = loop(body, v_first, (system.coefficients, steps._replace(zx=None)))
+        return (last, picked), tangent
 
-    carries, extra = solve(params, initial, first, steps)
-    return carries, facts.output.join(carries, extra)
+    last, picked = solve(params, initial, first, steps)
+    carries = None
+    if return_carries:
+        structure = jax.tree.structure(first)
+        carries = structure.unflatten(picked[: structure.num_leaves])
+    return last, output.join(picked), carries
 
 
 class _System(NamedTuple):
@@ -241,6 +262,9 @@ def _linearize(
     if perturbed and facts.uses_params:
         at = lambda p: update(p, before, steps.zx, zh)  # noqa: E731
         _, direct = jax.jvp(at, (params,), (dparams,))
+        whole = jax.eval_shape(jax.vmap(partial(update, params)), before, steps.zx, zh)
+        # what is a parameter itself has no time axis
+        direct = tree_map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), direct, whole)
     dzx = _instantiate(dzx, steps.zx)
 
     residuals, local = _linearize_each(partial(update, params), before, steps.zx, zh)
@@ -328,17 +352,3 @@ def _instantiate(tangents: PyTree, primals: PyTree) -> PyTree:
     is_zero = lambda t: isinstance(t, SymbolicZero)  # noqa: E731
     one = lambda t, x: jnp.zeros_like(x) if is_zero(t) else t  # noqa: E731
     return tree_map(one, tangents, primals, is_leaf=is_zero)
-
-
-def _shift(carries: Carry, first: Carry, reverse: bool) -> Carry:
-    """The carry before each step."""
-
-    def one(after: Array, first: Array) -> Array:
-        parts = (after[1:], first[None]) if reverse else (first[None], after[:-1])
-        return jnp.concatenate(parts)
-
-    return tree_map(one, carries, first)
-
-
-def _broadcast(tree: PyTree, like: PyTree) -> PyTree:
-    return tree_map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), tree, like)

@@ -8,11 +8,15 @@ number of batch axes, none included.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import lru_cache, wraps
+from inspect import signature
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 
-__all__ = ["Array", "Carry", "Cell", "DType", "Layer", "Params", "PyTree"]
+from jaxrnn.agreement import check_step
+
+__all__ = ["Array", "Carry", "Cell", "DType", "Layer", "Params", "PyTree", "once"]
 
 Array = jax.Array
 PyTree = Any
@@ -21,6 +25,7 @@ Params = Any
 Carry = Any
 """A pytree of arrays with leading batch axes: what a cell hands to its next step."""
 DType = Any
+_Make = TypeVar("_Make", bound=Callable[..., Any])
 
 
 def _hidden_size(params: Params) -> int:
@@ -117,6 +122,10 @@ class Cell(NamedTuple):
         Returns:
           ``(carry, y)``, the state after the step and the output ``(*batch, H)``.
 
+        Raises:
+          TypeError: for a wrong type or dtype, or parameters or a carry of another structure.
+          ValueError: for a wrong shape.
+
         Example:
           >>> import jax, jaxrnn
           >>> params = jaxrnn.lstm.init(jax.random.key(0), 3, 5)
@@ -124,6 +133,7 @@ class Cell(NamedTuple):
           >>> y.shape
           (5,)
         """
+        carry, x = check_step(self, params, carry, x)
         zx = self.project(params, x)
         if key is not None and self.randomize is not None:
             zx = self.randomize(params, zx, jax.random.fold_in(key, time))
@@ -161,3 +171,31 @@ class Layer(NamedTuple):
     stochastic: bool = False
     parts: tuple[Any, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
+
+
+def once(make: _Make) -> _Make:
+    """A constructor that gives the same object for the same arguments, however it is called.
+
+    What JAX compiled for a cell it finds again by the cell, so equal cells should be one.
+
+    Args:
+      make: the constructor; arguments that cannot be hashed make something new each time.
+
+    Example:
+      >>> import jaxrnn
+      >>> jaxrnn.make_gru(reset="after") is jaxrnn.make_gru()
+      True
+    """
+    form, made = signature(make), lru_cache(None, typed=True)(make)  # 2.0 is no number of axes
+
+    @wraps(make)
+    def constructor(*args: Any, **options: Any) -> Any:
+        try:
+            bound = form.bind(*args, **options)
+            bound.apply_defaults()
+            hash((bound.args, tuple(bound.kwargs.values())))
+        except TypeError:
+            return make(*args, **options)
+        return made(*bound.args, **bound.kwargs)
+
+    return constructor  # type: ignore[return-value]

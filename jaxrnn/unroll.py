@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn import checks
+from jaxrnn.agreement import check_carry, check_params
 from jaxrnn.solve import TRAJECTORY, Steps, select, trajectory
 from jaxrnn.typing import Array, Carry, Cell, Layer, Params, PyTree
 
@@ -32,6 +33,7 @@ class Options(NamedTuple):
       return_carries: whether every carry is wanted.
       chunk: steps per chunk, or None to choose.
       unroll: steps per loop iteration.
+      path: where the parameters are in those of the whole network, for errors.
 
     Example:
       >>> from jaxrnn.unroll import Options
@@ -46,6 +48,7 @@ class Options(NamedTuple):
     return_carries: bool = False
     chunk: int | None = None
     unroll: int = 1
+    path: str = "params"
 
 
 def scan(
@@ -142,8 +145,6 @@ def scan(
         valid = mask if valid is None else valid & mask
     if reset is not None:
         reset = checks.check_flags("reset", reset, (time, *batch))
-    if isinstance(cell, Cell) and cell.sequence is None:
-        checks.check_params(cell, params, xs)
     keys = None
     if key is not None:
         checks.check_key("key", key)
@@ -181,16 +182,15 @@ def run(
       (7, 5)
     """
     batch = xs.shape[1:-1]
+    if cell.sequence is None:
+        check_params(cell, params, xs, argument=options.path)
     if carry is None:
         carry = cell.carry(params, batch)
     else:
-        expected = jax.eval_shape(lambda p: cell.carry(p, batch), params)
         carry = tree_map(jnp.asarray, carry)
-        why = f"the carry of the cell {cell.name!r} for batch axes {batch}"
-        checks.check_matches("carry", carry, expected, why)
+        check_carry(cell, params, carry, batch)
     if cell.sequence is not None:
         return cell.sequence(params, xs, carry, options)
-    checks.check_params(cell, params, xs)
     static = (options.reverse, options.return_carries, options.chunk, options.unroll)
     return _unroll(cell, *static, params, xs, carry, options.valid, options.reset, options.keys)
 
@@ -219,12 +219,16 @@ def _unroll(
         if keys is not None:
             zx = jax.vmap(partial(cell.randomize, params))(zx, keys)  # type: ignore[arg-type]
         steps = Steps(zx, valid, reset)
-        carries, ys = trajectory(
-            cell, params, initial, carry, steps, reverse=reverse, unroll=unroll
-        )
-        last = tree_map(lambda leaf: leaf[0 if reverse else -1], carries)
+        options = {"reverse": reverse, "return_carries": return_carries, "unroll": unroll}
+        last, ys, carries = trajectory(cell, params, initial, carry, steps, **options)
+        for leaf in jax.tree.leaves(ys):
+            if leaf.shape[1 : xs.ndim - 1] != xs.shape[1:-1]:
+                raise ValueError(
+                    f"cell: expected outputs with the batch axes {xs.shape[1:-1]}, got "
+                    f"{checks.describe(jax.typeof(leaf[0]))} from {cell.name!r}"
+                )
         ys = select(valid, ys, tree_map(jnp.zeros_like, ys))
-        return last, (ys, carries if return_carries else None)
+        return last, (ys, carries)
 
     size = min(chunk, time) if chunk else _chunk(cell, params, xs, unroll)
     sequence = (xs, valid, reset, keys)
@@ -288,5 +292,5 @@ def _chunk(cell: Cell, params: Params, xs: Array, unroll: int) -> int:
     zx = jax.eval_shape(cell.project, params, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype))
     step = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(zx))
     most = max(unroll, min(CHUNK_MAX, CHUNK_BYTES // max(step, 1), time))
-    divisors = [n for n in range(max(1, most // 2), most + 1) if time % n == 0]
-    return max(divisors, default=max(1, most))
+    divisors = [n for n in range(max(1, most // 2), most + most // 8 + 1) if time % n == 0]
+    return min(divisors, key=lambda n: abs(n - most), default=max(1, most))

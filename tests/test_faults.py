@@ -19,10 +19,18 @@ XS = jnp.ones((T, B, D))
 CARRY = lstm.carry(PARAMS, (B,))
 TWO = stack(lstm, lstm)
 TWO_PARAMS = TWO.init(KEY, D, H)
+BOTH = rnn(lstm, 2, bidirectional=True)
+BOTH_PARAMS = BOTH.init(KEY, D, H)
+WITHOUT_BIAS = BOTH_PARAMS[1].backward._replace(bias=None)
+LEARNED = jaxrnn.learned_carry(TWO).init(KEY, D, H)
 
 
 def scan(params=PARAMS, xs=XS, carry=None, cell=lstm, **options):
     return jaxrnn.scan(cell, params, xs, carry, **options)
+
+
+def step(params=PARAMS, carry=CARRY, x=XS[0], cell=lstm):
+    return cell.step(params, carry, x)
 
 
 def leaves(expected, got):
@@ -243,8 +251,64 @@ FAULTS = {
     ),
     "x of a step": (
         ValueError,
-        {"x: expected a last axis of 3, the input size of a kernel (3, 16), got shape (2, 9)"},
+        {
+            "params.input_kernel: expected float32[9, 16], got float32[3, 16]",
+            "the cell 'lstm' with D = 9 and dtype float32 from x (2, 9), H = 4 from params",
+        },
         lambda: lstm.step(PARAMS, CARRY, jnp.ones((B, 9))),
+    ),
+    "x of a step, integers": (
+        TypeError,
+        {"x: expected a floating-point array, got dtype int32"},
+        lambda: step(x=jnp.ones((B, D), jnp.int32)),
+    ),
+    "x of a step, a number": (
+        ValueError,
+        {"x: expected (*batch, D), at least one feature, got shape ()"},
+        lambda: step(x=1.0),
+    ),
+    "x of a step, another dtype": (
+        TypeError,
+        {"params.bias: expected bfloat16[16], got float32[16]", "dtype bfloat16 from x (2, 3)"},
+        lambda: step(x=XS[0].astype(jnp.bfloat16)),
+    ),
+    "carry of a step, another batch": (
+        ValueError,
+        leaves("float32[2, 4]", "float32[3, 4]") | {"the carry of the cell 'lstm'", "axes (2,)"},
+        lambda: step(carry=lstm.carry(PARAMS, (3,))),
+    ),
+    "carry of a step, in part": (
+        TypeError,
+        {"carry.c: expected float32[2, 4], missing", "carry: unexpected float32[2, 4]"},
+        lambda: step(carry=CARRY.h),
+    ),
+    "carry of a step, none": (
+        TypeError,
+        {"carry.h: expected float32[2, 4], missing", "carry.c: expected float32[2, 4], missing"},
+        lambda: step(carry=None),
+    ),
+    "params of a step, a dict": (
+        TypeError,
+        {"params: expected LSTMParams of the cell 'lstm', got dict"},
+        lambda: step(params=PARAMS._asdict()),
+    ),
+    "params of a step of a stack": (
+        ValueError,
+        {
+            "params[1].input_kernel: expected float32[4, 16], got float32[3, 16]",
+            "D = 4 and dtype float32 from its input (2, 4), H = 4 from params[1]",
+        },
+        lambda: step((PARAMS, PARAMS), (CARRY, CARRY), cell=TWO),
+    ),
+    "x of a step of a stack": (
+        TypeError,
+        {"params[0].bias: expected bfloat16[16], got float32[16]", "bfloat16 from x (2, 3)"},
+        lambda: step(TWO_PARAMS, (CARRY, CARRY), XS[0].astype(jnp.bfloat16), TWO),
+    ),
+    "carry of a step of a stack": (
+        ValueError,
+        {"carry[1].h: expected float32[2, 4], got float32[4]", "'stack(lstm, lstm)'"},
+        lambda: step(TWO_PARAMS, (CARRY, lstm.carry(PARAMS)), cell=TWO),
     ),
     "no cells": (
         ValueError,
@@ -294,6 +358,44 @@ FAULTS = {
         {"hidden_size: expected one or 2 sizes, got 1"},
         lambda: TWO.init(KEY, D, (H,)),
     ),
+    "size of a layer": (
+        ValueError,
+        {"hidden_size[1]: expected a positive int, got 0"},
+        lambda: TWO.init(KEY, D, (H, 0)),
+    ),
+    "size of a layer, none": (
+        TypeError,
+        {"hidden_size[0]: expected a positive int, got '4'"},
+        lambda: TWO.init(KEY, D, ("4", H)),
+    ),
+    "params of a stack, a layer of another kind": (
+        TypeError,
+        {"params[1]: expected LSTMParams of the cell 'lstm', got dict"},
+        lambda: scan((PARAMS, {}), cell=TWO),
+    ),
+    "params of one direction": (
+        ValueError,
+        {
+            "params.backward.recurrent_kernel: expected float32[4, 16], got float32[4, 12]",
+            "the cell 'lstm' with D = 3",
+        },
+        lambda: scan((PARAMS, gru.init(KEY, D, H)), cell=bidirectional(lstm)),
+    ),
+    "params of one direction, another kind": (
+        TypeError,
+        {"params.forward: expected LSTMParams of the cell 'lstm', got NoneType"},
+        lambda: scan((None, PARAMS), cell=bidirectional(lstm)),
+    ),
+    "params of a layer within a layer": (
+        TypeError,
+        {"params[1].backward.bias: expected float32[16], missing"},
+        lambda: scan((BOTH_PARAMS[0], BOTH_PARAMS[1]._replace(backward=WITHOUT_BIAS)), cell=BOTH),
+    ),
+    "params of a layer with a learned carry": (
+        ValueError,
+        {"params.cell[1].input_kernel: expected float32[4, 16], got float32[3, 16]"},
+        lambda: scan(LEARNED._replace(cell=(PARAMS, PARAMS)), cell=jaxrnn.learned_carry(TWO)),
+    ),
     "params of a stack, too few": (
         TypeError,
         {"params: expected a tuple of 2 for 'stack(lstm, lstm)', got 1"},
@@ -301,7 +403,10 @@ FAULTS = {
     ),
     "params of a stack, a layer's": (
         ValueError,
-        {"params.input_kernel: expected float32[4, 16], got float32[3, 16]", "D = 4"},
+        {
+            "params[1].input_kernel: expected float32[4, 16], got float32[3, 16]",
+            "the cell 'lstm' with D = 4 and dtype float32 from xs (5, 2, 4), H = 4 from params[1]",
+        },
         lambda: scan((PARAMS, PARAMS), cell=TWO),
     ),
     "carry of a stack": (
@@ -404,3 +509,108 @@ def test_every_cell_checks_its_parameters(name):
     with pytest.raises(TypeError) as caught:
         jaxrnn.scan(cell, half, jnp.ones((T, B, d)))
     assert str(caught.value).count("expected") == count, "every problem at once"
+
+
+SIZED = {
+    **CELLS,
+    "stack": TWO,
+    "two directions": bidirectional(lstm),
+    "both": BOTH,
+    "learned_carry": jaxrnn.learned_carry(gru),
+    "md_rnn": jaxrnn.grid.make_md_rnn(2),
+    "md_lstm": jaxrnn.grid.make_md_lstm(2),
+}
+NO_SIZES = {0: ValueError, -1: ValueError, 1.5: TypeError, "3": TypeError, True: TypeError}
+
+
+@pytest.mark.parametrize("argument", ["input_size", "hidden_size"])
+@pytest.mark.parametrize("name", SIZED)
+def test_every_init_checks_its_sizes(name, argument):
+    for value, error in NO_SIZES.items():
+        sizes = {"input_size": D, "hidden_size": H} | {argument: value}
+        told = f"^{argument}: expected a positive int, got {re.escape(repr(value))}$"
+        with pytest.raises(error, match=told):
+            SIZED[name].init(KEY, **sizes)
+
+
+def test_sizes_may_be_any_integers():
+    given = lstm.init(KEY, np.int64(D), np.uint8(H))
+    jax.tree.map(np.testing.assert_array_equal, given, PARAMS)
+
+
+def test_a_step_checks_under_transforms_too():
+    integers = jnp.ones((B, D), jnp.int32)
+    told = "x: expected a floating-point array, got dtype int32"
+    for call in (jax.jit(step), jax.vmap(step, (None, 0, 0)), jax.checkpoint(step)):
+        with pytest.raises(TypeError, match=told):
+            call(PARAMS, CARRY, integers)
+    short = jax.tree.map(lambda leaf: leaf[:1], CARRY)
+    with pytest.raises(ValueError, match=re.escape("carry.h: expected float32[2, 4], got")):
+        jax.jit(jax.grad(lambda p: step(p, short)[1].sum()))(PARAMS)
+
+
+def test_a_step_that_was_checked_is_the_same_step():
+    """Under every transform, on one device of a mesh, and with arrays of numpy."""
+    x = jax.random.normal(KEY, (B, D))
+    want = lstm.update(PARAMS, CARRY, lstm.project(PARAMS, x), lstm.recurrent(PARAMS, CARRY))
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows, all_ = jax.P("data"), jax.P()
+    spread = jax.shard_map(step, mesh=mesh, in_specs=(all_, rows, rows), out_specs=rows)
+    for call in (step, jax.jit(step), jax.vmap(step, (None, 0, 0)), jax.jit(spread)):
+        for given in ((PARAMS, CARRY, x), jax.tree.map(np.asarray, (PARAMS, CARRY, x))):
+            got = call(*given)
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), got, want)
+    tangents = jax.jvp(step, (PARAMS, CARRY, x), (PARAMS, CARRY, x))[1]
+    assert float(abs(tangents[1]).sum()) > 0
+
+
+OUTPUTS = {
+    "a parameter": lambda params: params.bias,
+    "a constant": lambda params: jnp.arange(4.0),
+    "a number": lambda params: 2.0,
+}
+
+
+def own_cell(output):
+    def update(params, h, zx, zh):
+        return jnp.tanh(zx + zh), output(params, h)
+
+    return jaxrnn.elman._replace(update=update, name="own")
+
+
+def losses(cell, params, xs):
+    """By `scan` and by the loop that it stands for, a function of last carry and outputs."""
+
+    def of(h, ys):
+        return (h**2).sum() + (ys * jnp.arange(1.0, 1 + ys.size).reshape(ys.shape)).sum()
+
+    def plain(params):
+        h, ys = cell.carry(params, xs.shape[1:-1]), []
+        for x in xs:
+            h, y = cell.step(params, h, x)
+            ys.append(y)
+        return of(h, jnp.stack(ys))
+
+    return lambda params: of(*jaxrnn.scan(cell, params, xs)), plain
+
+
+@pytest.mark.parametrize("batch", [(), (B,)])
+@pytest.mark.parametrize("label", OUTPUTS)
+def test_a_cell_whose_output_is_no_function_of_its_state(label, batch):
+    """It works where the output has the batch's axes; where it has not, that is said."""
+
+    def whole(params, h):
+        return jnp.broadcast_to(OUTPUTS[label](params), h.shape)
+
+    params = jaxrnn.elman.init(KEY, D, 4)._replace(bias=jnp.arange(4.0) / 4 + 1)
+    xs = jax.random.normal(KEY, (T, *batch, D))
+    bare = own_cell(lambda params, h: OUTPUTS[label](params))
+    for cell in (own_cell(whole), *(() if batch else (bare,))):
+        by_scan, by_loop = losses(cell, params, xs)
+        got, want = (jax.jit(jax.value_and_grad(f))(params) for f in (by_scan, by_loop))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), got, want)
+    if batch:
+        shape = "float32[]" if label == "a number" else "float32[4]"
+        told = f"cell: expected outputs with the batch axes (2,), got {shape} from 'own'"
+        with pytest.raises(ValueError, match=re.escape(told)):
+            jaxrnn.scan(bare, params, xs)

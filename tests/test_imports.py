@@ -10,7 +10,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "jaxrnn"
 
-CORE = ("typing", "checks", "initializers", "cells", "solve", "unroll", "layers", "functional")
+CORE = (
+    *("checks", "agreement", "typing", "initializers", "cells"),
+    *("solve", "unroll", "layers", "functional"),
+)
 """Each imports only what stands to its left."""
 ALGORITHMS = (
     *("sampling", "influence", "gradient", "feedback"),

@@ -185,6 +185,42 @@ def test_what_is_made():
     assert not any((a == b).all() for a, b in pairs), "every layer draws its own weights"
 
 
+def test_equal_networks_are_one():
+    """However they are asked for: what was compiled for one is found again."""
+    spellings = {
+        jaxrnn.make_gru: [{}, {"reset": "after"}, {"update": "keep", "reset": "after"}],
+        jaxrnn.make_elman: [{}, {"activation": "tanh"}],
+        jaxrnn.make_lstm: [{}, {"forget_gate": True}, {"candidate_activation": jnp.tanh}],
+        jaxrnn.make_prototype: [{}, {"bound": None, "axis": -1}],
+        jaxrnn.grid.make_md_lstm: [{}, {"axes": 2}],
+        partial(stack, lstm, gru): [{}, {"dropout": 0.0}],
+        partial(bidirectional, lstm): [{}, {"backward": lstm}, {"merge": "concat"}],
+        partial(rnn, lstm): [{}, {"num_layers": 1, "bidirectional": False}],
+        jaxrnn.learned_carry: [{"cell": lstm}],
+    }
+    for make, options in spellings.items():
+        assert len({id(make(**each)) for each in options}) == 1, make
+    assert jaxrnn.learned_carry(lstm) is jaxrnn.learned_carry(cell=lstm)
+    assert bidirectional(lstm, lstm) is bidirectional(lstm)
+    assert rnn(lstm, 2) is stack(lstm, lstm)
+    assert jaxrnn.make_gru() is gru
+    assert jaxrnn.make_gru(reset="before") is gru_reset_before
+    assert (
+        len(
+            {
+                id(jaxrnn.make_gru(reset=r, update=u))
+                for r in ("after", "before")
+                for u in ("keep", "write")
+            }
+        )
+        == 4
+    )
+    with pytest.raises(TypeError, match=r"make_gru\(\) got an unexpected keyword argument 'merge'"):
+        jaxrnn.make_gru(merge="sum")
+    with pytest.raises(TypeError, match=r"cells\[0\]: expected a Cell or a Layer, got list"):
+        stack([lstm, lstm])  # what cannot be hashed gets the same errors
+
+
 @exact
 @pytest.mark.parametrize("merge", MERGES)
 def test_merges(merge):

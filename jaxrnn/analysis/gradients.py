@@ -116,7 +116,7 @@ def gradient_norms(
 
     def value(carry: Carry, changes: PyTree, xs: Array) -> Array:
         steps = Steps((cell.project(params, xs), changes), None, None)
-        _, ys = trajectory(perturbed, params, carry, carry, steps)
+        _, ys, _ = trajectory(perturbed, params, carry, carry, steps)
         return jnp.sum(loss(jax.tree.map(lambda y: y[-1], ys)))
 
     zeros = jax.tree.map(lambda leaf: jnp.zeros((time, *leaf.shape), leaf.dtype), carry)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -11,8 +10,9 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import linear
-from jaxrnn.typing import Array, Cell, DType
+from jaxrnn.cells.blocks import linear, tanh
+from jaxrnn.checks import sized
+from jaxrnn.typing import Array, Cell, DType, once
 
 __all__ = ["ElmanParams", "elman", "irnn", "make_elman"]
 
@@ -36,7 +36,7 @@ class ElmanParams(NamedTuple):
     bias: Array
 
 
-@cache
+@once
 def make_elman(
     *,
     activation: str | Callable[[Array], Array] = "tanh",
@@ -70,6 +70,7 @@ def make_elman(
     phi = resolve(activation, "activation")
     default_recurrent_init = recurrent_init
 
+    @sized
     def init(
         key: Array,
         input_size: int,
@@ -101,7 +102,7 @@ def make_elman(
         h = phi(zx + zh).astype(h.dtype)
         return h, h
 
-    options = () if phi is jnp.tanh else (("activation", activation),)
+    options = () if phi is tanh else (("activation", activation),)
     return Cell("elman", init, carry, project, recurrent, update, options=options)
 
 

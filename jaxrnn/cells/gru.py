@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cells.blocks import gates, linear, together
-from jaxrnn.checks import check_choice
-from jaxrnn.typing import Array, Cell, DType
+from jaxrnn.cells.blocks import gates, linear, tanh, together
+from jaxrnn.checks import check_choice, sized
+from jaxrnn.typing import Array, Cell, DType, once
 
 __all__ = ["GRUGates", "GRUParams", "GRUProjection", "gru", "gru_reset_before", "make_gru"]
 
@@ -76,7 +75,7 @@ class GRUGates(NamedTuple):
     n: Array
 
 
-@cache
+@once
 def make_gru(
     *,
     reset: Literal["after", "before"] = "after",
@@ -119,6 +118,7 @@ def make_gru(
     check_choice("reset", reset, ("after", "before"))
     check_choice("update", update, ("keep", "write"))
 
+    @sized
     def init(
         key: Array,
         input_size: int,
@@ -159,13 +159,13 @@ def make_gru(
 
     def gates_after(params: GRUParams, h: Array, zx: GRUProjection, zh: GRUProjection) -> GRUGates:
         r, z, zx_n, zh_n = together(*gates(zx.rz + zh.rz, "ss"), zx.n, zh.n)
-        return GRUGates(r, z, jnp.tanh(zx_n + r * zh_n))
+        return GRUGates(r, z, tanh(zx_n + r * zh_n))
 
     def gates_before(params: GRUParams, h: Array, zx: GRUProjection, zh: Array) -> GRUGates:
         r, z = gates(zx.rz + zh, "ss")
         reset_h = (r * h.astype(r.dtype)).astype(h.dtype)
         kernel = params.recurrent_kernel[:, 2 * h.shape[-1] :]
-        return GRUGates(r, z, jnp.tanh(zx.n + linear(reset_h, kernel)))
+        return GRUGates(r, z, tanh(zx.n + linear(reset_h, kernel)))
 
     gated = gates_after if reset == "after" else gates_before
 

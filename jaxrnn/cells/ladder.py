@@ -8,17 +8,16 @@ writes before it reads and so needs the shadow state h.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cells.blocks import gates, linear, wide
+from jaxrnn.cells.blocks import gates, linear, tanh, wide
 from jaxrnn.cells.lstm import LSTMGates
-from jaxrnn.checks import check_choice
-from jaxrnn.typing import Array, Cell, DType
+from jaxrnn.checks import check_choice, sized
+from jaxrnn.typing import Array, Cell, DType, once
 
 __all__ = [
     "PrototypeParams",
@@ -48,7 +47,7 @@ class PrototypeParams(NamedTuple):
     bias: Array
 
 
-@cache
+@once
 def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis: int = -1) -> Cell:
     r"""A prototype of the LSTM, which reads its state before it writes.
 
@@ -95,6 +94,7 @@ def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis:
     if axis != -1 and bound != "normalize":
         raise ValueError(f"axis={axis} is of the normalization: it excludes bound={bound!r}")
 
+    @sized
     def init(
         key: Array,
         input_size: int,
@@ -119,7 +119,7 @@ def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis:
         return jnp.zeros((*batch_shape, kernel.shape[0]), wide(kernel.dtype))
 
     def read(s: Array) -> Array:
-        return jnp.tanh(s) if bound == "squash" else s
+        return tanh(s) if bound == "squash" else s
 
     def project(params: PrototypeParams, x: Array) -> Array:
         return linear(x, params.input_kernel, params.bias)
@@ -136,7 +136,7 @@ def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis:
         zh = gate_product(params, q) if zh is None else zh
         i, f, o = gates(zx[..., : 3 * size] + zh, "sss")
         read_q = (o * q).astype(kernel.dtype)
-        g = jnp.tanh(zx[..., 3 * size :] + linear(read_q, kernel[:, 3 * size :]))
+        g = tanh(zx[..., 3 * size :] + linear(read_q, kernel[:, 3 * size :]))
         return LSTMGates(i, f, g, o)
 
     def update(

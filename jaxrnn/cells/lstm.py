@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cells.blocks import gates, linear, wide
+from jaxrnn.cells.blocks import gates, linear, tanh, wide
+from jaxrnn.checks import sized
 from jaxrnn.typing import Array, Cell, DType
 
 __all__ = ["LSTMCarry", "LSTMGates", "LSTMParams", "fuse", "lstm", "lstm_reference", "unfuse"]
@@ -51,6 +52,7 @@ class LSTMCarry(NamedTuple):
     c: Array
 
 
+@sized
 def _init(
     key: Array,
     input_size: int,
@@ -92,7 +94,7 @@ def _gates(params: LSTMParams, carry: LSTMCarry, zx: Array, zh: Array) -> LSTMGa
 def _update(params: LSTMParams, carry: LSTMCarry, zx: Array, zh: Array) -> tuple[LSTMCarry, Array]:
     i, f, g, o = _gates(params, carry, zx, zh)
     c = f * carry.c + i * g
-    h = (o * jnp.tanh(c)).astype(carry.h.dtype)
+    h = (o * tanh(c)).astype(carry.h.dtype)
     return LSTMCarry(h, c), h
 
 
@@ -203,7 +205,7 @@ def _reference_update(
 ) -> tuple[LSTMCarry, Array]:
     i, f, g, o = _reference_gates(params, carry, zx, zh)
     c = f * carry.c + i * g
-    h = (o * jnp.tanh(c)).astype(carry.h.dtype)
+    h = (o * tanh(c)).astype(carry.h.dtype)
     return LSTMCarry(h, c), h
 
 

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cells.blocks import ACTIVATIONS, gates, linear, wide
+from jaxrnn.cells.blocks import ACTIVATIONS, gates, linear, tanh, wide
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.lstm import LSTMCarry, LSTMGates, LSTMParams, lstm
-from jaxrnn.checks import check_choice, check_positive
+from jaxrnn.checks import check_choice, check_positive, sized
 from jaxrnn.typing import Array, Carry, Cell, DType, Params
 
 __all__ = ["LSTMGateCarry", "LSTMVariantParams", "make_lstm"]
@@ -248,6 +248,7 @@ def _make(options: _Options) -> Cell:
     phi_g = resolve(options.candidate_activation, "candidate_activation")
     phi_h = resolve(options.output_activation, "output_activation")
 
+    @sized
     def init(
         key: Array,
         input_size: int,
@@ -329,7 +330,7 @@ def _make(options: _Options) -> Cell:
         i = gate.get("i")
         f = 1 - gate["i"] if coupled else gate.get("f")
         g = gate["g"]
-        if phi_g is not jnp.tanh:
+        if phi_g is not tanh:
             g = phi_g(z[..., len(early) * size :][..., :size])
         c = _clip(_times(f, carry.c) + _times(i, g), options.cell_clip)
         if late_o:

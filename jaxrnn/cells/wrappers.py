@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.typing import Array, Carry, Cell, Layer, Params
+from jaxrnn.typing import Array, Carry, Cell, Layer, Params, once
 
 __all__ = ["LearnedCarryParams", "learned_carry"]
 
@@ -32,7 +31,7 @@ class LearnedCarryParams(NamedTuple):
     initial: Carry
 
 
-@cache
+@once
 def learned_carry(cell: Cell | Layer) -> Any:
     r"""The same cell, with its initial carry among the parameters.
 
@@ -86,9 +85,14 @@ def learned_carry(cell: Cell | Layer) -> Any:
             return None
         return lambda params, *args: function(params.cell, *args)
 
+    def sequence(params: LearnedCarryParams, xs: Array, carry: Carry, options: Any) -> Any:
+        options = options._replace(path=f"{options.path}.cell")
+        return cell.sequence(params.cell, xs, carry, options)  # type: ignore[misc]
+
     name = f"learned_carry({cell.name})"
+    whole = None if cell.sequence is None else sequence
     if isinstance(cell, Layer):
-        return Layer(name, init, carry, within(cell.sequence), cell.stochastic)
+        return Layer(name, init, carry, sequence, cell.stochastic)
     return Cell(
         name,
         init,
@@ -98,6 +102,6 @@ def learned_carry(cell: Cell | Layer) -> Any:
         within(cell.update),
         within(cell.hidden_size),
         within(cell.randomize),
-        within(cell.sequence),
+        whole,
         gates=within(cell.gates),
     )

@@ -11,6 +11,7 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxrnn import checks
+from jaxrnn.agreement import check_params
 from jaxrnn.cells import LSTMCarry, LSTMParams, lstm
 from jaxrnn.cells.blocks import gates, linear, wide
 from jaxrnn.graph.structure import Tree
@@ -76,7 +77,7 @@ def tree_step(params: LSTMParams, children: LSTMCarry, x: Array) -> LSTMCarry:
       (5,)
     """
     x = checks.check_floating("x", x)
-    checks.check_params(lstm, params, x)
+    check_params(lstm, params, x)
     count = len(children.h) if np.ndim(children.h) else 0
     expected = jax.eval_shape(lambda p: lstm.carry(p, (count, *x.shape[:-1])), params)
     why = f"(K, *batch, H) with *batch of x {x.shape}"
@@ -134,7 +135,7 @@ def tree_scan(params: LSTMParams, xs: Array, tree: Tree) -> LSTMCarry:
     if xs.ndim < 2:
         raise ValueError(f"xs: expected (n, *batch, D), at least two axes, got shape {xs.shape}")
     parents, plan = _check_tree(tree, len(xs))
-    checks.check_params(lstm, params, xs)
+    check_params(lstm, params, xs)
     nodes, batch = len(xs), xs.shape[1:-1]
 
     # Index n is nowhere: what is read there is zero, what is written there is dropped.

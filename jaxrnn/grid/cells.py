@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from jaxrnn import checks, initializers
 from jaxrnn.cells import LSTMCarry
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, linear, wide
-from jaxrnn.typing import Array, Carry, DType, Params, PyTree
+from jaxrnn.typing import Array, Carry, DType, Params, PyTree, once
 
 __all__ = ["GridCell", "MDLSTMParams", "MDRNNParams", "make_md_lstm", "make_md_rnn"]
 
@@ -134,7 +134,7 @@ def _hidden_size(params: MDRNNParams | MDLSTMParams) -> int:
     return params.recurrent_kernel.shape[1]
 
 
-@cache
+@once
 def make_md_rnn(axes: int = 2, *, activation: str | Callable[[Array], Array] = "tanh") -> GridCell:
     r"""A multi-dimensional RNN, :math:`h_p = \varphi(W x_p + \sum_d R^d h_{p-e_d} + b)`.
 
@@ -164,6 +164,7 @@ def make_md_rnn(axes: int = 2, *, activation: str | Callable[[Array], Array] = "
     checks.check_positive("axes", axes)
     phi = resolve(activation, "activation")
 
+    @checks.sized
     def init(
         key: Array,
         input_size: int,
@@ -194,7 +195,7 @@ def make_md_rnn(axes: int = 2, *, activation: str | Callable[[Array], Array] = "
     return GridCell("md_rnn", axes, init, carry, _project, _recurrent, update, _hidden_size)
 
 
-@cache
+@once
 def make_md_lstm(
     axes: int = 2,
     *,
@@ -255,6 +256,7 @@ def make_md_lstm(
     checks.check_choice("peepholes", peepholes, (None, "diagonal"))
     checks.check_choice("form", form, ("plain", "stable"))
 
+    @checks.sized
     def init(
         key: Array,
         input_size: int,

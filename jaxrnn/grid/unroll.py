@@ -15,9 +15,10 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxrnn import checks
+from jaxrnn.agreement import check_params
 from jaxrnn.grid.cells import GridCell
 from jaxrnn.solve import select
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.typing import Array, Carry, Cell, Params, PyTree, once
 from jaxrnn.unroll import scan as scan_sequence
 
 __all__ = ["GridLayer", "multidirectional", "scan"]
@@ -77,7 +78,7 @@ _MERGES: dict[str, Callable[[list[Array]], Array]] = {
 }
 
 
-@cache
+@once
 def multidirectional(
     cell: GridCell, *, merge: str | Callable[[list[Array]], Array] = "concat"
 ) -> GridLayer:
@@ -205,7 +206,7 @@ def scan(
         checks.check_positive("chunk", chunk)
 
     def run(params: Params, flips: tuple[bool, ...]) -> tuple[Carry, Array, Carry]:
-        checks.check_params(_diagonal(one, 0), params, xs)
+        check_params(_diagonal(one, 0), params, xs)
         options = (flips, bool(return_carries), chunk, unroll)
         return _run(one, options, params, xs, sizes, mask)
 

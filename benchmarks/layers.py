@@ -1,182 +1,93 @@
-"""One recurrent layer, side by side with other libraries.
+"""Recurrent layers, side by side with other libraries and with ourselves.
 
-    python benchmarks/layers.py            # about 15 minutes on two cores
-    python benchmarks/layers.py --quick    # about 2
+    python benchmarks/layers.py                          # all
+    python benchmarks/layers.py --quick                  # a little of each
+    python benchmarks/layers.py --only step growth       # some parts, the others' files stay
+    python benchmarks/layers.py --only layers --cells gru --shapes mid
+    python benchmarks/layers.py --only report            # tables and charts from the files
 
-Each (library, cell, shape, mode) is a process of its own with the same weights. All of one
-comparison run at once, asleep but for their turns; their outputs must agree before the clock
-starts. Medians of the runs, and their spread from the first to the third quartile. Writes JSON,
-a Markdown table and a chart to --out.
+Parts: `layers`, whole sequences in every library; `properties`, jaxrnn against itself; `step`, one
+step of a stream; `growth`, time by T, B and H. Each contender is a process with the same weights;
+those of one comparison take turns, after their numbers were found equal. Writes to --out a JSON
+file for each part, and from all that are there layers.md (tables and goals), details.md and two
+charts.
 """
 
 import argparse
-import contextlib
-import importlib.metadata
 import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-from _contenders import LIBRARIES, SHAPES
-
-HERE = Path(__file__).parent
-QUICK = [("lstm", "sine"), ("gru", "mid")]
-FULL = [("lstm", shape) for shape in ("sine", "mid", "big", "stream", "long")]
-FULL += [(cell, shape) for cell in ("gru", "elman") for shape in ("sine", "mid")]
-PACKAGES = ["jax", "jaxlib", "torch", "flax", "dm-haiku", "equinox", "keras", "numpy"]
+from _cases import LIBRARIES
+from _harness import compare, machine
+from _plans import PARTS, smoke
 
 
-def start(library, cell, shape, mode):
-    command = [sys.executable, HERE / "_contenders.py", library, cell, shape, mode]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+def arguments():
+    text, _, epilog = __doc__.partition("\n")
+    parser = argparse.ArgumentParser(
+        description=text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--quick", action="store_true", help="a few comparisons of each part")
+    parser.add_argument("--smoke", action="store_true", help="tiny shapes, to see that it runs")
+    parser.add_argument("--only", nargs="+", choices=[*PARTS, "report"], metavar="PART")
+    parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, metavar="LIBRARY")
+    parser.add_argument("--cells", nargs="+", metavar="CELL", help="lstm, gru, elman")
+    parser.add_argument("--shapes", nargs="+", metavar="SHAPE", help="as in _cases.py")
+    parser.add_argument("--modes", nargs="+", metavar="MODE", help="forward, gradient, …")
+    parser.add_argument("--seconds", type=float, help="of measuring for each comparison")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"))
+    args = parser.parse_args()
+    if args.seconds is None:
+        args.seconds = 0.1 if args.smoke else 3 if args.quick else 6
+    return args
 
 
-def answer(process):
-    line = process.stdout.readline()
-    if not line:
-        reason = process.stderr.read().strip().splitlines()[-1:]
-        raise RuntimeError(reason[0] if reason else "ended without a word")
-    return json.loads(line)
+def chosen(args, part):
+    plans = PARTS[part](args.quick or args.smoke, args.libraries)
+    for option, field in (("cells", "cell"), ("shapes", "shape"), ("modes", "mode")):
+        wanted = getattr(args, option)
+        plans = [plan for plan in plans if not wanted or getattr(plan, field) in wanted]
+    return smoke(plans) if args.smoke else plans
 
 
-def compare(cell, shape, mode, libraries, seconds):
-    """Facts and times of every library that has this cell."""
-    rows, running = {}, {}
-    for library in libraries:
-        process = start(library, cell, shape, mode)
-        try:
-            rows[library] = answer(process)
-            running[library] = process
-        except (RuntimeError, json.JSONDecodeError) as error:
-            print(f"  {library}: left out ({error})", file=sys.stderr)
-            process.kill()
-    value = rows["jaxrnn"]["value"]
-    for library, row in rows.items():
-        if abs(row["value"] - value) > 1e-3 * abs(value):
-            raise SystemExit(f"{library} disagrees: sum(y²) = {row['value']}, jaxrnn's {value}")
-    times = {library: [] for library in running}
-    began = time.perf_counter()
-    while time.perf_counter() - began < seconds or len(times["jaxrnn"]) < 5:
-        for library, process in running.items():
-            process.stdin.write("1\n")
-            process.stdin.flush()
-            times[library] += answer(process)
-    for library, process in running.items():
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        process.wait()
-        low, middle, high = statistics.quantiles(times[library], n=4)
-        rows[library] |= {"ms": middle * 1e3, "low_ms": low * 1e3, "high_ms": high * 1e3}
-        rows[library]["runs"] = len(times[library])
-    return rows
+def measure(args, part, about):
+    """Run a part, and write its file after every comparison; the number left out."""
+    path, done = args.out / f"{part}.json", []
+    for plan in chosen(args, part):
+        seconds = args.seconds if plan.timed else 0
+        case = plan[:4]
+        done.append(compare(*case, seconds, strangers=plan.strangers))
+        timed = [f"{name} {row['ms']:.3g}" for name, row in done[-1]["rows"].items() if "ms" in row]
+        print(f"{' '.join(plan[:3])}, ms: {', '.join(timed) or 'not timed'}", flush=True)
+        path.write_text(json.dumps({"machine": about, "results": done}, indent=1) + "\n")
+    return sum(len(case["left_out"]) for case in done)
 
 
-def machine():
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), cpu)
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-        "versions": found,
-    }
+def write(out):
+    """The tables and charts of all parts whose files are there."""
+    import _charts
+    import _report
 
-
-def table(results, about):
-    """A Markdown table: milliseconds, and in brackets how many times jaxrnn's."""
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    lines = [
-        f"{about['cpu']}, {about['cores']} cores, {about['date']}; {versions}; float32. "
-        "Median milliseconds, and in brackets the time over jaxrnn's.",
-        "",
-    ]
-    lines += ["| cell | T, B, D, H | mode | " + " | ".join(LIBRARIES) + " |"]
-    lines += ["|---" * (3 + len(LIBRARIES)) + "|"]
-    for case in results:
-        ours, cells = case["rows"]["jaxrnn"]["ms"], []
-        for library in LIBRARIES:
-            row = case["rows"].get(library)
-            ratio = "" if library == "jaxrnn" or not row else f" ({row['ms'] / ours:.2f})"
-            cells.append(f"{row['ms']:.1f}{ratio}" if row else "–")
-        sizes = ", ".join(map(str, SHAPES[case["shape"]]))
-        lines.append(f"| {case['cell']} | {sizes} | {case['mode']} | " + " | ".join(cells) + " |")
-    lines += ["", "Temporaries of the compiled program, MB:", ""]
-    others = [library for library in LIBRARIES if library != "torch"]
-    lines += ["| cell | T, B, D, H | mode | " + " | ".join(others) + " |"]
-    lines += ["|---" * (3 + len(others)) + "|"]
-    for case in results:
-        sizes = ", ".join(map(str, SHAPES[case["shape"]]))
-        rows = [case["rows"].get(library) for library in others]
-        cells = [f"{row['temp_bytes'] / 1e6:.1f}" if row else "–" for row in rows]
-        lines.append(f"| {case['cell']} | {sizes} | {case['mode']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def chart(results, path):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(9, 0.5 * len(results) + 1.5), layout="constrained")
-    markers = dict(zip(LIBRARIES, "o^sDvPX*", strict=True))
-    for library in LIBRARIES:
-        at = [
-            (case["rows"][library]["ms"] / case["rows"]["jaxrnn"]["ms"], y)
-            for y, case in enumerate(results)
-            if library in case["rows"]
-        ]
-        if at:
-            axis.scatter(*zip(*at, strict=True), marker=markers[library], label=library, s=40)
-    axis.set_yticks(
-        range(len(results)), [f"{case['cell']} {case['shape']} {case['mode']}" for case in results]
-    )
-    axis.invert_yaxis()
-    axis.set_xscale("log")
-    axis.axvline(1, color="0.8", zorder=0)
-    axis.set_xlabel("time relative to jaxrnn (right of 1: slower than jaxrnn)")
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=110)
+    files = {part: out / f"{part}.json" for part in PARTS}
+    data = {part: json.loads(path.read_text()) for part, path in files.items() if path.exists()}
+    (out / "layers.md").write_text(_report.report(data))
+    (out / "details.md").write_text(_report.details(data))
+    if "layers" in data:
+        _charts.relative(data["layers"]["results"], out / "layers.png")
+    if "growth" in data:
+        _charts.growth(data["growth"]["results"], out / "growth.png")
+    print(f"wrote {out / 'layers.md'}")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two comparisons, four libraries")
-    parser.add_argument("--smoke", action="store_true", help="a tiny shape, to see that it runs")
-    parser.add_argument("--libraries", nargs="+", choices=LIBRARIES)
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
-    args = parser.parse_args()
-    cases = [("lstm", "tiny")] if args.smoke else QUICK if args.quick else FULL
-    quick = ["jaxrnn", "torch", "linen", "scan"]
-    libraries = args.libraries or (quick if args.quick or args.smoke else LIBRARIES)
-    libraries = ["jaxrnn", *(name for name in libraries if name != "jaxrnn")]
-    results = []
-    for cell, shape in cases:
-        for mode in ("forward", "gradient"):
-            rows = compare(cell, shape, mode, libraries, 0.5 if args.smoke else 15)
-            results.append({"cell": cell, "shape": shape, "mode": mode, "rows": rows})
-            timed = ", ".join(f"{name} {row['ms']:.1f}" for name, row in rows.items())
-            print(f"{cell} {shape} {mode}, ms: {timed}", flush=True)
+    args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
+    parts = args.only or list(PARTS)
     about = machine()
-    text = json.dumps({"machine": about, "results": results}, indent=1)
-    (args.out / "layers.json").write_text(text)
-    (args.out / "layers.md").write_text(table(results, about))
-    chart(results, args.out / "layers.png")
-    print(f"wrote layers.json, layers.md and layers.png into {args.out}")
+    left_out = sum(measure(args, part, about) for part in parts if part != "report")
+    write(args.out)
+    sys.exit(f"{left_out} contenders were left out: see details.md" if left_out else 0)
 
 
 if __name__ == "__main__":

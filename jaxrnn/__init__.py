@@ -53,6 +53,7 @@ from jaxrnn.cells import (
     make_prototype,
 )
 from jaxrnn.decoding import Generated, decode, generate, last
+from jaxrnn.directions import Directions, bidirectional
 from jaxrnn.functional import (
     elman_carry,
     elman_init,
@@ -69,7 +70,7 @@ from jaxrnn.functional import (
 )
 from jaxrnn.gradient import Gradient
 from jaxrnn.influence import snap1, uoro
-from jaxrnn.layers import Directions, bidirectional, rnn, stack
+from jaxrnn.layers import rnn, stack
 from jaxrnn.realtime import RTRLState, rtrl, rtrl_init, rtrl_step
 from jaxrnn.sampling import greedy, sampler
 from jaxrnn.typing import Cell, Layer

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax.linen.dtypes import canonicalize_dtype
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrnn import layers
+from jaxrnn import directions, layers
 from jaxrnn.checks import check_lengths, check_matches, expected_params
 from jaxrnn.typing import Array, Carry, Cell, DType, Layer, Params, PyTree
 from jaxrnn.unroll import scan
@@ -45,7 +45,7 @@ def network(
     net = layers.rnn(cell, num_layers, bidirectional=bidirectional, dropout=dropout, merge=merge)
     if num_layers > 1:
         return net
-    return layers.bidirectional(cell, merge=merge) if bidirectional else cell
+    return directions.bidirectional(cell, merge=merge) if bidirectional else cell
 
 
 def _names(path: tuple[Any, ...]) -> tuple[str, ...]:

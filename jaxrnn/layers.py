@@ -1,40 +1,21 @@
-"""Networks out of cells: `stack`, `bidirectional` and the whole `rnn`."""
+"""Networks out of cells: `stack`, and the whole `rnn`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import directions
 from jaxrnn.agreement import check_parts
-from jaxrnn.checks import check_choice, check_positive
-from jaxrnn.solve import select
+from jaxrnn.checks import check_positive
 from jaxrnn.typing import Array, Carry, Cell, DType, Layer, Params, PyTree, once
-from jaxrnn.unroll import Options, run
+from jaxrnn.unroll import Options, check_cell, run
 
-__all__ = ["Directions", "StackProjection", "bidirectional", "rnn", "stack"]
-
-
-class Directions(NamedTuple):
-    """Something for each direction of a bidirectional layer: parameters or carries.
-
-    Attributes:
-      forward: of the direction that runs from the first step to the last.
-      backward: of the direction that runs from each row's last valid step to the first; its
-        final carry sits at t = 0.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> layer = jaxrnn.bidirectional(jaxrnn.lstm)
-      >>> layer.init(jax.random.key(0), 3, 5).backward.bias.shape
-      (20,)
-    """
-
-    forward: Any
-    backward: Any
+__all__ = ["StackProjection", "rnn", "stack"]
 
 
 class StackProjection(NamedTuple):
@@ -63,14 +44,6 @@ def _check_rate(dropout: float) -> float:
     return float(dropout)
 
 
-def _check_cells(cells: Sequence[Any]) -> None:
-    if not cells:
-        raise ValueError("cells: expected at least one Cell or Layer, got none")
-    for k, cell in enumerate(cells):
-        if not isinstance(cell, Cell | Layer):
-            raise TypeError(f"cells[{k}]: expected a Cell or a Layer, got {type(cell).__name__}")
-
-
 def _output_size(cell: Cell | Layer, params: Params, input_size: int, dtype: DType) -> int:
     xs = jax.ShapeDtypeStruct((1, input_size), dtype)
     ys = jax.eval_shape(lambda p, xs: run(cell, p, xs, None, Options())[1], params, xs)
@@ -80,10 +53,6 @@ def _output_size(cell: Cell | Layer, params: Params, input_size: int, dtype: DTy
 def _mask(rate: float, shape: tuple[int, ...], dtype: DType, key: Array) -> Array:
     """Inverted dropout: 0 with probability ``rate``, else 1 / (1 - rate)."""
     return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)
-
-
-def _fold(keys: Array | None, number: int) -> Any:
-    return None if keys is None else jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
 @once
@@ -123,7 +92,10 @@ def stack(*cells: Any, dropout: float = 0.0) -> Any:
       >>> lstm_carry.c.shape, h.shape, ys.shape
       ((2, 5), (2, 5), (7, 2, 5))
     """
-    _check_cells(cells)
+    if not cells:
+        raise ValueError("cells: expected at least one Cell or Layer, got none")
+    for k, cell in enumerate(cells):
+        check_cell(f"cells[{k}]", cell)
     rate = _check_rate(dropout)
     count = len(cells)
     stochastic = (rate > 0 and count > 1) or any(cell.stochastic for cell in cells)
@@ -160,13 +132,13 @@ def stack(*cells: Any, dropout: float = 0.0) -> Any:
         paths = check_parts(name, cells, params, argument=options.path)
         last, every, ys = [], [], xs
         for k, cell in enumerate(cells):
-            mine = options._replace(keys=_fold(options.keys, 2 * k), path=paths[k])
+            mine = options._replace(keys=options.fold(2 * k), path=paths[k])
             final, ys, carries = run(cell, params[k], ys, carry[k], mine)
             last.append(final)
             every.append(carries)
             if rate and options.keys is not None and k < count - 1:
                 masks = jax.vmap(partial(_mask, rate, ys.shape[1:], ys.dtype))
-                ys = ys * masks(_fold(options.keys, 2 * k + 1))
+                ys = ys * masks(options.fold(2 * k + 1))
         return tuple(last), ys, tuple(every) if options.return_carries else None
 
     if any(isinstance(cell, Layer) for cell in cells):
@@ -227,94 +199,6 @@ def _climb(
     return tuple(new), ys
 
 
-_MERGES: dict[str, Callable[[Array, Array], Array]] = {
-    "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
-    "sum": lambda a, b: a + b,
-    "mean": lambda a, b: (a + b) / 2,
-    "mul": lambda a, b: a * b,
-}
-
-
-@once
-def bidirectional(
-    cell: Cell | Layer,
-    backward: Cell | Layer | None = None,
-    *,
-    merge: str | Callable[[Array, Array], Array] = "concat",
-) -> Layer:
-    r"""One layer that runs both ways, each direction with its own parameters.
-
-    .. math:: y_t = \mathrm{merge}(\overrightarrow{h}_t, \overleftarrow{h}_t)
-
-    The backward direction runs inside each row's true length, so a padded batch equals its
-    rows run alone.
-
-    Args:
-      cell: what runs forward.
-      backward: what runs backward, the same as `cell` if None.
-      merge: ``"concat"`` (2H features), ``"sum"``, ``"mean"``, ``"mul"``, or a function of
-        the two outputs.
-
-    Returns:
-      A `Layer` whose params and carry are `Directions`.
-
-    Raises:
-      TypeError: for something that is neither a cell nor a layer.
-      ValueError: for an unknown merge.
-
-    Source: Schuster and Paliwal (1997), Bidirectional recurrent neural networks.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> layer = jaxrnn.bidirectional(jaxrnn.lstm)
-      >>> params = layer.init(jax.random.key(0), 3, 5)
-      >>> carry, ys = jaxrnn.scan(layer, params, jax.numpy.ones((7, 2, 3)))
-      >>> ys.shape, carry.backward.h.shape
-      ((7, 2, 10), (2, 5))
-    """
-    if backward is None:
-        return bidirectional(cell, cell, merge=merge)
-    _check_cells((cell, backward))
-    if not callable(merge):
-        check_choice("merge", merge, tuple(_MERGES))
-    join = merge if callable(merge) else _MERGES[merge]
-    name = f"bidirectional({cell.name})"
-    parts = Directions(cell, backward)
-
-    def init(key: Array, input_size: int, hidden_size: int, **options: Any) -> Directions:
-        k1, k2 = jax.random.split(key)
-        return Directions(
-            cell.init(k1, input_size, hidden_size, **options),
-            backward.init(k2, input_size, hidden_size, **options),
-        )
-
-    def carry(params: Directions, batch_shape: tuple[int, ...] = ()) -> Directions:
-        check_parts(name, parts, params)
-        return Directions(
-            cell.carry(params[0], batch_shape), backward.carry(params[1], batch_shape)
-        )
-
-    def sequence(
-        params: Directions, xs: Array, carry: Directions, options: Options
-    ) -> tuple[Directions, Array, Directions | None]:
-        paths = check_parts(name, parts, params, argument=options.path)
-        ahead = options._replace(keys=_fold(options.keys, 0), path=paths[0])
-        back = options._replace(
-            keys=_fold(options.keys, 1), reverse=not options.reverse, path=paths[1]
-        )
-        last_f, ys_f, all_f = run(cell, params[0], xs, carry[0], ahead)
-        last_b, ys_b, all_b = run(backward, params[1], xs, carry[1], back)
-        every = Directions(all_f, all_b) if options.return_carries else None
-        ys = join(ys_f, ys_b)
-        if callable(merge):  # zeros in need not be zeros out
-            ys = select(options.valid, ys, jnp.zeros_like(ys))
-        return Directions(last_f, last_b), ys, every
-
-    stochastic = cell.stochastic or backward.stochastic
-    options = () if merge == "concat" else (("merge", merge),)
-    return Layer(name, init, carry, sequence, stochastic, parts, options)
-
-
 def rnn(
     cell: Cell,
     num_layers: int = 1,
@@ -350,8 +234,5 @@ def rnn(
       (2, (7, 2, 10))
     """
     check_positive("num_layers", num_layers)
-    layer = _bidirectional(cell, merge=merge) if bidirectional else cell
+    layer = directions.bidirectional(cell, merge=merge) if bidirectional else cell
     return stack(*(layer,) * num_layers, dropout=dropout)
-
-
-_bidirectional = bidirectional

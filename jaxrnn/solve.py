@@ -52,6 +52,8 @@ class Steps(NamedTuple):
       valid: booleans ``(T, *batch)`` or None; False leaves the carry untouched.
       reset: booleans ``(T, *batch)`` or None; True restarts from the initial carry.
 
+    Where parts of the carry have flags of their own, they are a prefix tree of it.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxrnn.solve import Steps
@@ -60,15 +62,15 @@ class Steps(NamedTuple):
     """
 
     zx: PyTree
-    valid: Array | None
-    reset: Array | None
+    valid: PyTree
+    reset: PyTree
 
 
-def select(flags: Array | None, on_true: PyTree, on_false: PyTree) -> PyTree:
+def select(flags: PyTree, on_true: PyTree, on_false: PyTree) -> PyTree:
     """`jnp.where` over two pytrees, the flags broadcast over trailing axes; None is all True.
 
     Args:
-      flags: booleans with the leading axes of the leaves, or None.
+      flags: booleans with the leading axes of the leaves, or a prefix tree of such, or None.
       on_true: a pytree.
       on_false: a pytree alike.
 
@@ -81,10 +83,13 @@ def select(flags: Array | None, on_true: PyTree, on_false: PyTree) -> PyTree:
     if flags is None:
         return on_true
 
-    def one(a: Array, b: Array) -> Array:
+    def one(flags: Array, a: Array, b: Array) -> Array:
         return jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
 
-    return tree_map(one, on_true, on_false)
+    def under(flags: Array, on_true: PyTree, on_false: PyTree) -> PyTree:
+        return tree_map(partial(one, flags), on_true, on_false)
+
+    return tree_map(under, flags, on_true, on_false)
 
 
 class _Output(NamedTuple):

@@ -14,10 +14,10 @@ from jaxrnn.agreement import check_carry, check_params
 from jaxrnn.solve import TRAJECTORY, Steps, select, trajectory
 from jaxrnn.typing import Array, Carry, Cell, Layer, Params, PyTree
 
-__all__ = ["Options", "scan"]
+__all__ = ["Options", "check_cell", "run", "scan"]
 
 CHUNK_BYTES = 2 << 20  # projected inputs of a chunk stay in a core's second-level cache
-CHUNK_MAX = 64  # a batch that `vmap` adds is not seen, so its chunks must be modest anyway
+CHUNK_MAX = 40  # a batch that `vmap` adds is not seen, so its chunks must be modest anyway
 
 tree_map = jax.tree.map
 
@@ -28,7 +28,8 @@ class Options(NamedTuple):
     Attributes:
       valid: booleans ``(T, *batch)`` or None: lengths and mask in one.
       reset: booleans ``(T, *batch)`` or None.
-      keys: a PRNG key for every step ``(T,)``, or None for a deterministic run.
+      keys: a PRNG key for every step ``(T,)``, or None for a deterministic run. A cell of
+        several parts may get a tree of each of these three.
       reverse: run from the last step to the first.
       return_carries: whether every carry is wanted.
       chunk: steps per chunk, or None to choose.
@@ -41,14 +42,39 @@ class Options(NamedTuple):
       False
     """
 
-    valid: Array | None = None
-    reset: Array | None = None
-    keys: Array | None = None
+    valid: PyTree = None
+    reset: PyTree = None
+    keys: PyTree = None
     reverse: bool = False
     return_carries: bool = False
     chunk: int | None = None
     unroll: int = 1
     path: str = "params"
+
+    def fold(self, number: int) -> PyTree:
+        """The keys of one part of a network, apart from those of the others."""
+        if self.keys is None:
+            return None
+        return jax.vmap(lambda key: jax.random.fold_in(key, number))(self.keys)
+
+
+def check_cell(argument: str, cell: Any) -> None:
+    """Raise TypeError unless this is what `scan` can run.
+
+    Args:
+      argument: what it is called.
+      cell: a `Cell` or a `Layer`.
+
+    Raises:
+      TypeError: if it is neither.
+
+    Example:
+      >>> import jaxrnn
+      >>> from jaxrnn.unroll import check_cell
+      >>> check_cell("cell", jaxrnn.lstm)
+    """
+    if not isinstance(cell, Cell | Layer):
+        raise TypeError(f"{argument}: expected a Cell or a Layer, got {type(cell).__name__}")
 
 
 def scan(
@@ -122,8 +148,7 @@ def scan(
     (2024), Parallelizing non-linear sequential models, arXiv:2309.12252, in the use they make
     of the implicit function theorem; see `jaxrnn.solve`.
     """
-    if not isinstance(cell, Cell | Layer):
-        raise TypeError(f"cell: expected a Cell or a Layer, got {type(cell).__name__}")
+    check_cell("cell", cell)
     xs = checks.check_floating("xs", xs)
     if xs.ndim < 2:
         raise ValueError(f"xs: expected (T, *batch, D), at least two axes, got shape {xs.shape}")
@@ -156,14 +181,14 @@ def scan(
 
 
 def run(
-    cell: Cell | Layer, params: Params, xs: Array, carry: Carry | None, options: Options
-) -> tuple[Carry, Array, Carry]:
+    cell: Cell | Layer, params: Params, xs: PyTree, carry: Carry | None, options: Options
+) -> tuple[Carry, PyTree, Carry]:
     """`scan` with its options checked: what layers call for the cells they are made of.
 
     Args:
       cell: a `Cell` or a `Layer`.
       params: its parameters.
-      xs: ``(T, *batch, D)``.
+      xs: ``(T, *batch, D)``, or a tree of such.
       carry: the initial carry or None.
       options: the checked options.
 
@@ -181,7 +206,7 @@ def run(
       >>> run(jaxrnn.gru, params, jax.numpy.ones((7, 3)), None, Options())[1].shape
       (7, 5)
     """
-    batch = xs.shape[1:-1]
+    batch = jax.tree.leaves(xs)[0].shape[1:-1]
     if cell.sequence is None:
         check_params(cell, params, xs, argument=options.path)
     if carry is None:
@@ -203,18 +228,18 @@ def _unroll(
     chunk: int | None,
     unroll: int,
     params: Params,
-    xs: Array,
+    xs: PyTree,
     initial: Carry,
-    valid: Array | None,
-    reset: Array | None,
-    keys: Array | None,
-) -> tuple[Carry, Array, Carry]:
-    time = xs.shape[0]
+    valid: PyTree,
+    reset: PyTree,
+    keys: PyTree,
+) -> tuple[Carry, PyTree, Carry]:
+    time, *batch, _ = jax.tree.leaves(xs)[0].shape
     keys = None if cell.randomize is None else keys
 
     def piece(carry: Carry, part: tuple[Any, ...]) -> tuple[Carry, tuple[PyTree, Carry]]:
         xs, valid, reset, keys = part
-        xs = select(valid, xs, jnp.zeros_like(xs))
+        xs = select(valid, xs, _zeros(xs))
         zx = cell.project(params, xs)
         if keys is not None:
             zx = jax.vmap(partial(cell.randomize, params))(zx, keys)  # type: ignore[arg-type]
@@ -222,12 +247,12 @@ def _unroll(
         options = {"reverse": reverse, "return_carries": return_carries, "unroll": unroll}
         last, ys, carries = trajectory(cell, params, initial, carry, steps, **options)
         for leaf in jax.tree.leaves(ys):
-            if leaf.shape[1 : xs.ndim - 1] != xs.shape[1:-1]:
+            if leaf.shape[1 : 1 + len(batch)] != tuple(batch):
                 raise ValueError(
-                    f"cell: expected outputs with the batch axes {xs.shape[1:-1]}, got "
+                    f"cell: expected outputs with the batch axes {tuple(batch)}, got "
                     f"{checks.describe(jax.typeof(leaf[0]))} from {cell.name!r}"
                 )
-        ys = select(valid, ys, tree_map(jnp.zeros_like, ys))
+        ys = select(valid, ys, _zeros(ys))
         return last, (ys, carries)
 
     size = min(chunk, time) if chunk else _chunk(cell, params, xs, unroll)
@@ -267,8 +292,13 @@ def _unroll(
     return carry, ys, carries
 
 
-def _step(cell: Cell, params: Params, carry: Carry, x: Array, valid: Array | None) -> Carry:
-    return select(valid, cell.step(params, carry, x)[0], carry)
+def _zeros(like: PyTree) -> PyTree:
+    return tree_map(jnp.zeros_like, like)
+
+
+def _step(cell: Cell, params: Params, carry: Carry, x: PyTree, valid: PyTree) -> Carry:
+    zx, zh = cell.project(params, x), cell.recurrent(params, carry)
+    return select(valid, cell.update(params, carry, zx, zh)[0], carry)
 
 
 def _settle(leaf: Array, after: Any) -> Array:
@@ -286,10 +316,11 @@ def _split(leaf: Array, size: int) -> Array:
     return leaf.reshape(leaf.shape[0] // size, size, *leaf.shape[1:])
 
 
-def _chunk(cell: Cell, params: Params, xs: Array, unroll: int) -> int:
+def _chunk(cell: Cell, params: Params, xs: PyTree, unroll: int) -> int:
     """Steps per chunk: projected inputs that fit the cache, dividing T where that can be."""
-    time = xs.shape[0]
-    zx = jax.eval_shape(cell.project, params, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype))
+    time = jax.tree.leaves(xs)[0].shape[0]
+    one = tree_map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
+    zx = jax.eval_shape(cell.project, params, one)
     step = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(zx))
     most = max(unroll, min(CHUNK_MAX, CHUNK_BYTES // max(step, 1), time))
     divisors = [n for n in range(max(1, most // 2), most + most // 8 + 1) if time % n == 0]

@@ -322,7 +322,7 @@ FAULTS = {
     ),
     "two directions of no cell": (
         TypeError,
-        {"cells[0]: expected a Cell or a Layer, got int"},
+        {"cell: expected a Cell or a Layer, got int"},
         lambda: bidirectional(3),
     ),
     "layers of no cell": (

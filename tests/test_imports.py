@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "jaxrnn"
 
 CORE = (
     *("checks", "agreement", "typing", "initializers", "cells"),
-    *("solve", "unroll", "layers", "functional"),
+    *("solve", "unroll", "directions", "layers", "functional"),
 )
 """Each imports only what stands to its left."""
 ALGORITHMS = (

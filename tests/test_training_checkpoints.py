@@ -142,6 +142,24 @@ class TestResume:
         assert len(rest.history) == 3
         assert_same_run(run(9, batches=mended), rest)
 
+    @pytest.mark.oracle
+    def test_of_grain(self, tmp_path):
+        """Its iterators are batches as they are, and their place is in the checkpoint."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it imports
+            grain = pytest.importorskip("grain.python")
+
+        def batches():
+            rows = grain.MapDataset.source(range(12)).shuffle(seed=3).repeat().batch(5)
+            read = rows.map(lambda rows: XS[:, rows])
+            return iter(read.to_iter_dataset(grain.ReadOptions(num_threads=0)))
+
+        whole = run(9, batches=batches())
+        run(4, batches=batches(), checkpoints=Checkpoints(tmp_path))
+        rest = run(9, batches=batches(), checkpoints=Checkpoints(tmp_path), resume=True)
+        assert len(rest.history) == 5
+        assert_same_run(whole, rest)
+
     def test_of_a_line_search(self, tmp_path):
         def quiet(params, batch):
             return loss(params, batch, jax.random.key(0), jnp.zeros((5, 4)))[0]

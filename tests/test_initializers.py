@@ -1,6 +1,7 @@
 """What initialisers draw."""
 
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +79,27 @@ def test_orthogonal(shape):
     q = np.asarray(initializers.orthogonal(KEY, shape, jnp.float32), np.float64)
     short = q @ q.T if shape[0] <= shape[1] else q.T @ q
     np.testing.assert_allclose(short, np.eye(min(shape)), atol=1e-6)
+
+
+def test_orthogonal_is_uniform():
+    """Mean 0; of the entries the moments of a sphere's, of the trace 1 and 3 (Haar measure)."""
+    keys = jax.random.split(KEY, 40_000)
+    q = np.asarray(jax.vmap(lambda key: initializers.orthogonal(key, (3, 3)))(keys))
+    for power, moment in ((1, 0), (2, 1 / 3), (3, 0), (4, 1 / 5)):
+        np.testing.assert_allclose((q**power).mean(0), moment, atol=0.012)
+    trace = np.trace(q, axis1=1, axis2=2)
+    assert abs((trace**2).mean() - 1) < 0.03
+    assert abs((trace**4).mean() - 3) < 0.15
+    assert abs(np.linalg.det(q).mean()) < 0.02  # reflections as often as rotations
+
+
+def test_a_compiled_init_does_not_wait_for_itself():
+    """Two factorisations that share a pool of two threads wait for ever, each for the other."""
+    net = jaxrnn.rnn(jaxrnn.lstm, 2, bidirectional=True)
+    init = jax.jit(lambda key: net.init(key, 8, 16)).lower(KEY).compile()
+    assert not re.search("geqrf|orgqr|Qr", init.as_text())
+    made, plain = init(KEY), net.init(KEY, 8, 16)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), made, plain)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "elman"])

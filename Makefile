@@ -10,7 +10,7 @@ OUT ?= out/smoke#   where `make smoke` writes
 SITE ?= site#       where `make docs` does
 
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --durations 25 --durations-min 3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -9,7 +9,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn.typing import Cell
-from tests.reference import QUICK, assert_close, assert_same, loop, random_like
+from tests.reference import KINDS, QUICK, assert_close, assert_same, loop, random_like
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
@@ -53,8 +53,12 @@ class Net:
         return carry, prompt[-1]
 
 
-@pytest.fixture(scope="module", params=CELLS)
+@pytest.fixture(
+    params=[pytest.param(n, marks=() if n in KINDS else pytest.mark.slow) for n in CELLS],
+    scope="module",
+)
 def net(request):
+    """Every cell among the slow tests, one of each kind among the others."""
     with jax.enable_x64(True):
         return Net(CELLS[request.param])
 

@@ -378,20 +378,13 @@ def test_memory_grows_by_the_carries():
         assert growth <= 1.2 * 1024 * kept
 
 
-def sharded(names):
+@pytest.mark.slow
+def test_two_devices():
     """Run `tests/sharding.py`, which asks for two devices, in a process of its own."""
     root = Path(__file__).parent.parent
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
+    names = sorted(CELLS)
     command = [sys.executable, "-W", "error", "-m", "tests.sharding", *names]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.split() == list(names)
-
-
-def test_two_devices():
-    sharded(["lstm"])
-
-
-@pytest.mark.slow
-def test_two_devices_every_cell():
-    sharded(sorted(set(CELLS) - {"lstm"}))
+    assert done.stdout.split() == names

@@ -69,11 +69,9 @@ def same(a, b, **tolerances):
 class TestEqualsOneDevice:
     """Parameters, optimizer, carry and history; one program; nothing moves."""
 
-    def test_split_batch_and_split_units(self):
-        equal("data", "columns")
-
     @pytest.mark.slow
-    def test_others(self):
+    def test_however_batch_and_units_are_split(self):
+        equal("data", "columns")
         equal("rows", "both", "accumulate", "lbfgs", "carried", "carried whole", "explicit")
 
     @pytest.mark.slow

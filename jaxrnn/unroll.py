@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxrnn import checks
 from jaxrnn.agreement import check_carry, check_params
-from jaxrnn.solve import TRAJECTORY, Steps, select, trajectory
+from jaxrnn.solve import Steps, select, trajectory
 from jaxrnn.typing import Array, Carry, Cell, Layer, Params, PyTree
 
 __all__ = ["Options", "check_cell", "run", "scan"]
@@ -235,61 +234,24 @@ def _unroll(
     keys: PyTree,
 ) -> tuple[Carry, PyTree, Carry]:
     time, *batch, _ = jax.tree.leaves(xs)[0].shape
-    keys = None if cell.randomize is None else keys
-
-    def piece(carry: Carry, part: tuple[Any, ...]) -> tuple[Carry, tuple[PyTree, Carry]]:
-        xs, valid, reset, keys = part
-        xs = select(valid, xs, tree_map(jnp.zeros_like, xs))
-        zx = cell.project(params, xs)
-        if keys is not None:
-            zx = jax.vmap(partial(cell.randomize, params))(zx, keys)  # type: ignore[arg-type]
-        steps = Steps(zx, valid, reset)
-        options = {"reverse": reverse, "return_carries": return_carries, "unroll": unroll}
-        last, ys, carries = trajectory(cell, params, initial, carry, steps, **options)
-        for leaf in jax.tree.leaves(ys):
-            if leaf.shape[1 : 1 + len(batch)] != tuple(batch):
-                raise ValueError(
-                    f"cell: expected outputs with the batch axes {tuple(batch)}, got "
-                    f"{checks.describe(jax.typeof(leaf[0]))} from {cell.name!r}"
-                )
-        ys = select(valid, ys, tree_map(jnp.zeros_like, ys))
-        return last, (ys, carries)
-
+    steps = Steps(xs, valid, reset, None if cell.randomize is None else keys)
     size = min(chunk, time) if chunk else _chunk(cell, params, xs, unroll)
-    sequence = (xs, valid, reset, keys)
-    whole = time - time % size if size else 0
+    options = {"reverse": reverse, "return_carries": return_carries, "unroll": unroll}
+    solve = partial(trajectory, cell, chunk=size, **options)
     if time == 0:
-        one = tree_map(
-            lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), sequence
-        )
-        outputs = jax.eval_shape(piece, initial, one)[1]
+        one = tree_map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), steps)
+        outputs = jax.eval_shape(solve, params, initial, one)[1:]
         return initial, *tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), outputs)
     one = tree_map(lambda leaf: leaf[0], (xs, valid))
-    initial = tree_map(
-        _settle, initial, jax.eval_shape(partial(_step, cell), params, initial, *one)
-    )
-    saved = jax.checkpoint_policies.save_only_these_names(TRAJECTORY)
-    body = jax.checkpoint(piece, policy=saved, prevent_cse=False)
-
-    def main(carry: Carry) -> tuple[Carry, Any]:
-        if whole == size:
-            return piece(carry, tree_map(lambda leaf: leaf[:whole], sequence))
-        chunks = tree_map(lambda leaf: _split(leaf[:whole], size), sequence)
-        carry, outputs = lax.scan(body, carry, chunks, reverse=reverse)
-        return carry, tree_map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), outputs)
-
-    if whole == time:
-        carry, (ys, carries) = main(initial)
-        return carry, ys, carries
-    rest = tree_map(lambda leaf: leaf[whole:], sequence)
-    if reverse:
-        carry, tail = body(initial, rest)
-        carry, head = main(carry)
-    else:
-        carry, head = main(initial)
-        carry, tail = body(carry, rest)
-    ys, carries = tree_map(lambda a, b: jnp.concatenate([a, b]), head, tail)
-    return carry, ys, carries
+    after = jax.eval_shape(partial(_step, cell), params, initial, *one)
+    last, ys, carries = solve(params, tree_map(_settle, initial, after), steps)
+    for leaf in jax.tree.leaves(ys):
+        if leaf.shape[1 : 1 + len(batch)] != tuple(batch):
+            raise ValueError(
+                f"cell: expected outputs with the batch axes {tuple(batch)}, got "
+                f"{checks.describe(jax.typeof(leaf[0]))} from {cell.name!r}"
+            )
+    return last, select(valid, ys, tree_map(jnp.zeros_like, ys)), carries
 
 
 def _step(cell: Cell, params: Params, carry: Carry, x: PyTree, valid: PyTree) -> Carry:
@@ -306,10 +268,6 @@ def _settle(leaf: Array, after: Any) -> Array:
     after = jnp.zeros_like(after)
     spread = jax.typeof(leaf) != jax.typeof(after) and leaf.dtype == after.dtype
     return leaf + after if spread else leaf
-
-
-def _split(leaf: Array, size: int) -> Array:
-    return leaf.reshape(leaf.shape[0] // size, size, *leaf.shape[1:])
 
 
 def _chunk(cell: Cell, params: Params, xs: PyTree, unroll: int) -> int:

@@ -372,10 +372,10 @@ def test_memory_of_a_gradient(loss):
 
 
 def test_memory_grows_by_the_carries():
-    """One step more stores one carry more; a loss on outputs keeps these and their cotangents."""
-    for loss, kept in ((last, CARRIES), (squares, 2 * CARRIES)):
+    """One step more stores one carry more, its output is a part of it; a loss, its cotangent."""
+    for loss, kept in ((last, CARRIES), (squares, 1.5 * CARRIES)):
         growth = temporaries(loss, 2048) - temporaries(loss, 1024)
-        assert growth <= 1.2 * 1024 * kept
+        assert growth <= 1.1 * 1024 * kept
 
 
 @pytest.mark.slow

@@ -112,11 +112,14 @@ def gradient_norms(
         carry, y = cell.update(params, carry, zx, zh)
         return jax.tree.map(jnp.add, carry, change), y
 
-    perturbed = cell._replace(update=update)
+    def project(params: Params, xs: PyTree) -> PyTree:
+        xs, change = xs
+        return cell.project(params, xs), change
+
+    perturbed = cell._replace(project=project, update=update, randomize=None)
 
     def value(carry: Carry, changes: PyTree, xs: Array) -> Array:
-        steps = Steps((cell.project(params, xs), changes), None, None)
-        _, ys, _ = trajectory(perturbed, params, carry, carry, steps)
+        _, ys, _ = trajectory(perturbed, params, carry, Steps((xs, changes)))
         return jnp.sum(loss(jax.tree.map(lambda y: y[-1], ys)))
 
     zeros = jax.tree.map(lambda leaf: jnp.zeros((time, *leaf.shape), leaf.dtype), carry)

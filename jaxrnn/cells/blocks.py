@@ -130,7 +130,7 @@ def _product_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tup
 
     With the kernel transposed once, before any loop, each step of a backward pass multiplies by
     a kernel that lies in memory as it is read. The gradient of the kernel is one product over
-    all rows, the time last among them, so that a batch spread over devices stays where it is.
+    all rows.
     """
     x, kernel = primals
     dx, dkernel = tangents
@@ -138,11 +138,21 @@ def _product_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tup
     if not isinstance(dx, SymbolicZero):
         parts.append(_dot(dx, kernel.T, 1))
     if not isinstance(dkernel, SymbolicZero):
-        rows = x if x.ndim < 3 else jnp.moveaxis(x, 0, -2)
-        flat = rows.reshape(math.prod(rows.shape[:-1]), x.shape[-1])
-        z = _dot(flat, dkernel, 0).reshape(*rows.shape[:-1], dkernel.shape[-1])
-        parts.append(z if x.ndim < 3 else jnp.moveaxis(z, -2, 0))
+        parts.append(_dot(x, dkernel, 0) if x.ndim < 3 else _rows_dot(x, dkernel))
     return _product(x, kernel), sum(parts[1:], parts[0])
+
+
+def _rows_dot(x: Array, dkernel: Array) -> Array:
+    """The product with the kernel's tangent, for the sake of its transpose.
+
+    The time comes last among the rows, so that a batch spread over devices stays where it is,
+    and x is transposed before it is used: of the two factors of the gradient it is the smaller.
+    """
+    x = jnp.moveaxis(x, 0, -2)
+    columns = lax.optimization_barrier(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).T)
+    contract = (((0,), (0,)), ((), ()))
+    z = lax.dot_general(columns, dkernel, contract, preferred_element_type=wide(x.dtype))
+    return jnp.moveaxis(z.reshape(*x.shape[:-1], dkernel.shape[-1]), -2, 0)
 
 
 def gates(z: Array, kinds: str) -> list[Array]:

@@ -127,12 +127,15 @@ def memory(data):
         figures = quotient(found, "jaxrnn", "linen", "temp_bytes")
         text = f"{shape}, gradient: temporaries over flax.linen's"
         yield Finding("properties", text, **figures, at_most=1 / 3)
-        more = rows(data, "properties", "lstm", longer(sizes), "gradient", "jaxrnn")
+        less, more = (
+            rows(data, "properties", "lstm", longer(sizes, times), "vjp", "jaxrnn")
+            for times in LONGER
+        )
         text = f"{shape}, gradient: temporaries of one more time step over the bytes of a carry"
         figures = {}
-        if found and more:
-            steps = (LONGER - 1) * sizes[0]
-            grown = more["jaxrnn"]["temp_bytes"] - found["jaxrnn"]["temp_bytes"]
+        if less and more:
+            steps = (LONGER[1] - LONGER[0]) * sizes[0]
+            grown = more["jaxrnn"]["temp_bytes"] - less["jaxrnn"]["temp_bytes"]
             carry = 2 * sizes[1] * sizes[3] * 4  # h and c, float32
             detail = f"{grown / steps:.0f} bytes, {carry} bytes"
             figures = {"value": grown / steps / carry, "detail": detail}

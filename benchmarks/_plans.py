@@ -9,7 +9,7 @@ BOTH = ("forward", "gradient")
 WAYS = ["jaxrnn", "vmap", "lengths", "mask", "reset", "generic"]
 BASE = (256, 32, 64, 128)  # of the growth curves
 LENGTHS = (100, 1000)  # at which compiling is timed
-LONGER = 4  # times T, for the growth of temporaries
+LONGER = (4, 8)  # times T, for the growth of temporaries: chunks of one size
 
 
 class Comparison(NamedTuple):
@@ -27,8 +27,8 @@ def join(sizes):
     return ",".join(map(str, sizes))
 
 
-def longer(sizes):
-    return join((sizes[0] * LONGER, *sizes[1:]))
+def longer(sizes, times):
+    return join((sizes[0] * times, *sizes[1:]))
 
 
 def peers(cell, shape, mode, libraries=None):
@@ -89,7 +89,10 @@ def properties(quick, libraries):
     for shape in ("sine", "mid"):
         sizes = SHAPES[shape]
         plans.append(Comparison("lstm", shape, "gradient", ["jaxrnn", "linen"], timed=False))
-        plans.append(Comparison("lstm", longer(sizes), "gradient", ["jaxrnn"], timed=False))
+        plans += [
+            Comparison("lstm", longer(sizes, times), "vjp", ["jaxrnn"], timed=False)
+            for times in LONGER
+        ]
     return plans
 
 

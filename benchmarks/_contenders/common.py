@@ -74,7 +74,10 @@ def norm(kernels):
 
 
 class Sequence:
-    """A JAX layer over whole sequences: modes forward, gradient and compile."""
+    """A JAX layer over whole sequences: modes forward, gradient, compile and vjp.
+
+    The last is the gradient from cotangents that are given: all its temporaries are the layer's.
+    """
 
     repeats = 1
 
@@ -88,7 +91,13 @@ class Sequence:
         def loss(params, *inputs):
             return jnp.sum(layer.apply(params, *inputs) ** 2)
 
+        def vjp(cotangents, *arguments):
+            return 0.0, jax.vjp(layer.apply, *arguments)[1](cotangents)[0]
+
         self.work = layer.apply if mode == "forward" else jax.value_and_grad(loss)
+        if mode == "vjp":
+            outputs = jax.eval_shape(layer.apply, *self.arguments)
+            self.work, self.arguments = vjp, (jnp.ones_like(outputs), *self.arguments)
 
     def compile(self):
         import jax

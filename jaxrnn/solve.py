@@ -11,14 +11,15 @@ system, whose coefficients at all time steps are known once the trajectory is:
 
 where :math:`U_t` is the derivative of the cell's update at step t. So
 
-- gates and :math:`U_t` are rebuilt in bulk for all steps from the carries, the only thing
-  stored;
-- :math:`(dR)\, s_{t-1}` is one product over all steps, and its transpose, the weight
-  gradient, is one product over all time and batch;
+- gates and :math:`U_t` are rebuilt in bulk, for a chunk of steps at once, from the carries,
+  the only thing stored;
+- :math:`(dR)\, s_{t-1}` is one product over all steps of a chunk, and so is its transpose, the
+  weight gradient;
 - what is left in the loop is the linear recurrence: one product and a few multiply-adds.
 
 The linear system is an ordinary `lax.scan`, so forward mode is this system, reverse mode is
-its transpose, and higher orders differentiate both; nothing is a special case.
+its transpose, and higher orders differentiate it, and the trajectory in it by the same rule;
+nothing is a special case.
 """
 
 from __future__ import annotations

@@ -11,7 +11,12 @@ import pytest
 import jaxrnn
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SLOW = ["docs/training.md"]
+PAGES = [
+    pytest.param(page, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for name in [page.relative_to(ROOT).as_posix()]
+]
 EXPORTS = [getattr(jaxrnn, name) for name in jaxrnn.__all__]
 MODULES = [jaxrnn, *(value for value in EXPORTS if isinstance(value, ModuleType))]
 # Only what is defined under its own name: of data and of shorter names for something else,
@@ -51,7 +56,7 @@ def test_public_definition_has_a_docstring(value):
         assert ">>> " in doc, "no example in the docstring"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES)
 def test_python_on_a_page_runs(page):
     # All blocks of a page are one program, as a reader takes them.
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)

@@ -111,6 +111,7 @@ class TestVowels:
         ]
         assert speakers.tolist() == [1, 0]
 
+    @pytest.mark.slow
     def test_padding_changes_no_answer(self, load):
         vowels = load("vowels")
         params = vowels.init(jax.random.key(1))
@@ -155,9 +156,8 @@ class TestForecast:
         for step in (-0.05, 0.05):
             assert (forecast.pinball(sample, best + step).mean(0) > least).all()
 
-    @pytest.mark.parametrize(
-        "name", ["passengers", pytest.param("sunspots", marks=pytest.mark.slow)]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", ["passengers", "sunspots"])
     def test_foresees_nothing(self, load, name):
         """What comes after a step changes no forecast made there, nor the tail the training."""
         forecast = load("forecast")
@@ -238,6 +238,7 @@ class TestPhones:
         beside = phones.baseline(entries, learned, asked, 1)
         assert beside == alone | {"cb": ["K", "P"]}
 
+    @pytest.mark.slow
     def test_attention_ignores_padding(self, load):
         phones = load("phones")
         net = phones.Net(jaxrnn.rnn(jaxrnn.lstm, bidirectional=True), jaxrnn.rnn(jaxrnn.lstm))
@@ -256,6 +257,7 @@ class TestPhones:
 
 
 class TestPolicy:
+    @pytest.mark.slow
     def test_acts_and_scans_alike(self, load):
         policy = load("policy")
         # What `cell.step` did in the mazes, `jaxrnn.scan` does again from the rollout.

@@ -84,6 +84,7 @@ class TestEqualsOneDevice:
 
 
 class TestRefuses:
+    @pytest.mark.slow
     def test_what_the_mesh_does_not_divide(self, tmp_path):
         assert finish(start("faults", tmp_path / "run"))[0]
 

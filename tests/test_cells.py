@@ -153,16 +153,16 @@ def assert_two_sequences(case, run, k=2):
     assert_close(whole[1], jax.tree.map(jnp.add, head[1], tail[1]), "outputs around a reset")
 
 
-def test_batches(name):
+def test_batches(thorough):
     """Rows alone, under `vmap`, in two batch axes; per-example gradients; no time; no batch."""
-    case = make(name)
+    case = make(thorough)
     lengths, row = np.array([T, 3]), 1
     valid = np.arange(T)[:, None] < lengths
     last, ys, carries = case.weights
     weights = last, ys, jax.tree.map(jnp.zeros_like, carries)
     only = [jax.tree.map(lambda w, b=b: w.at[..., b, :].set(0), weights) for b in range(B)]
-    each = [reference(name)(only[1 - b], *case.inputs, valid=valid) for b in range(B)]
-    outputs, summed = reference(name)(weights, *case.inputs, valid=valid)
+    each = [reference(thorough)(only[1 - b], *case.inputs, valid=valid) for b in range(B)]
+    outputs, summed = reference(thorough)(weights, *case.inputs, valid=valid)
 
     axes = (0, 1, 1)
     examples = jax.vmap(
@@ -176,7 +176,7 @@ def test_batches(name):
 
     alone = quick(with_gradients(partial(scan, case.cell)))
     ragged = {"forward": (outputs, each[row][1])}
-    ragged["reverse"] = reversed_reference(name)(only[1 - row], *case.inputs, valid=valid)
+    ragged["reverse"] = reversed_reference(thorough)(only[1 - row], *case.inputs, valid=valid)
     for way, (outputs, gradients) in ragged.items():
         turn = flip if way == "reverse" else lambda tree: tree
         cut = lambda tree: turn(jax.tree.map(lambda leaf: leaf[:3, row], tree))  # noqa: B023, E731
@@ -210,7 +210,7 @@ def test_batches(name):
         return two, no_time, no_batch
 
     (last, *both), no_time, no_batch = odd(*case.inputs)
-    want = [reference(name)(weights, *one.inputs)[0] for one in (case, turned)]
+    want = [reference(thorough)(weights, *one.inputs)[0] for one in (case, turned)]
     assert_close(last, pair(*(w[0] for w in want), 1), "two batch axes: ")
     assert_close(tuple(both), pair(*(w[1:] for w in want), 2), "two batch axes: ")
     assert_same(no_time[0], (case.carry, *jax.tree.map(lambda w: w[:0], want[0][1:])), "T = 0: ")
@@ -235,12 +235,12 @@ def cast(name, dtype):
     return low, to(low, case.inputs)
 
 
-def test_dtypes(name):
+def test_dtypes(thorough):
     """Dtype in is dtype out; the half types round no more than they must."""
-    case = make(name)
+    case = make(thorough)
     low, exact = {}, {}
     for dtype in BOUNDS:
-        low[dtype], exact[dtype] = cast(name, dtype)
+        low[dtype], exact[dtype] = cast(thorough, dtype)
     results = quick(lambda low: {d: scan(case.cell, *args) for d, args in low.items()})(low)
     for dtype, bound in BOUNDS.items():
         (params, _, carry), (last, ys, carries) = low[dtype], results[dtype]
@@ -250,7 +250,7 @@ def test_dtypes(name):
             assert all(a.dtype == b.dtype for a, b in pairs), dtype
         if hasattr(carry, "c"):
             assert carry.c.dtype == jnp.float32, "c accumulates: it stays float32"
-        want, _ = reference(name)(case.weights, *exact[dtype])
+        want, _ = reference(thorough)(case.weights, *exact[dtype])
         assert_close((last, ys, carries), want, dtype, bound * float(jnp.finfo(dtype).eps))
 
 

@@ -367,6 +367,7 @@ def test_tree_gradients_equal_the_recursion_s_and_padding_reaches_nothing():
     )
 
 
+@pytest.mark.slow
 def test_forests_and_vmap_batch_trees():
     trees = [random_tree(5, 2), random_tree(8, 3), random_tree(3, 4)]
     params, xs = lstm_params(), values(16, F)

@@ -89,7 +89,9 @@ def plain_step(options, params, carry, x):
     return LSTMGateCarry(h, c, **held), h
 
 
-@pytest.mark.parametrize("seed", range(14))
+@pytest.mark.parametrize(
+    "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 14))]
+)
 def test_any_combination_is_its_equations(seed):
     """Values and gradients; and every parameter has one."""
     options, cell = some_options(seed)

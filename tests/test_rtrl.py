@@ -310,6 +310,7 @@ def z_scores(estimates, truth):
     return (flat.mean(axis=0) - truth) / np.where(exactly, np.inf, error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["elman", "learned"])
 def test_uoro_is_unbiased(name):
     case = Case(CELLS[name], time=5, batch=(2,))

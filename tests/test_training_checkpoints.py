@@ -385,6 +385,7 @@ class TestDamage:
             checkpoints.save(2, tree)
         assert (tmp_path / "damaged-2").is_dir()
 
+    @pytest.mark.slow
     def test_anywhere_is_never_believed(self, tmp_path):
         """Flip or cut at random: the newest exactly, or the one before with a warning."""
         draw = random.Random(0)

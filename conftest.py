@@ -1,4 +1,8 @@
-"""Doctests that import another library are oracle tests, as files of tests mark them."""
+"""What holds for every test: which doctests are oracle tests, and what is begun first.
+
+Doctests that import another library are oracle tests, as files of tests mark them. Tests that
+start processes take minutes; left to the end, they would keep one core waiting for another.
+"""
 
 import re
 
@@ -14,3 +18,4 @@ def pytest_collection_modifyitems(items):
             source = "".join(example.source for example in item.dtest.examples)
             if OTHERS.search(source):
                 item.add_marker("oracle")
+    items.sort(key=lambda item: "Processes" not in item.nodeid and item.name != "test_two_devices")

@@ -7,6 +7,7 @@ SHAPES = {  # T, B, D, H
     "mid": (100, 32, 128, 256),
     "big": (128, 16, 512, 512),
     "stream": (1000, 1, 64, 128),
+    "long": (4096, 8, 64, 128),
     "ragged": (100, 32, 128, 256),  # lengths uniform in 1..T
     "bidirectional": (128, 32, 64, 128),  # two layers, both directions
     "step": (1, 1, 64, 128),

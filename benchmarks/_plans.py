@@ -43,7 +43,7 @@ def layers(quick, libraries):
     if quick:
         libraries = libraries or ["torch", "linen", "scan"]
     else:
-        full = ("sine", "mid", "big", "stream", "ragged", "bidirectional")
+        full = ("sine", "mid", "big", "stream", "long", "ragged", "bidirectional")
         cases = [("lstm", shape) for shape in full]
         cases += [(cell, shape) for cell in ("gru", "elman") for shape in ("sine", "mid")]
     return [

@@ -153,7 +153,7 @@ def _project(cell: Cell, params: Params, steps: Steps) -> PyTree:
 def _by_chunk(
     f: Callable[..., Any], carry: PyTree, steps: PyTree, starts: PyTree, size: int, reverse: bool
 ) -> tuple[PyTree, PyTree]:
-    """`lax.scan` of ``f(carry, (steps, start))`` over chunks, of which the last may be shorter."""
+    """`lax.scan` of ``f(carry, steps, start)`` over chunks, of which the last may be shorter."""
     time = jax.tree.leaves(steps)[0].shape[0]
     count, whole = time // size, time - time % size
 

@@ -13,13 +13,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from jaxrnn import cells, graph, grid, initializers
-from jaxrnn.beam import Beams, beam_search
-from jaxrnn.bptt import Window, truncated, truncated_init, truncated_loss
+from jaxrnn.base import Cell, Layer
 from jaxrnn.cells import (
     CELLS,
     ElmanParams,
     GRUParams,
-    LearnedCarryParams,
     LSTMCarry,
     LSTMGateCarry,
     LSTMParams,
@@ -29,7 +27,6 @@ from jaxrnn.cells import (
     gru,
     gru_reset_before,
     irnn,
-    learned_carry,
     lstm,
     lstm_1997,
     lstm_cifg,
@@ -52,8 +49,9 @@ from jaxrnn.cells import (
     make_lstm,
     make_prototype,
 )
-from jaxrnn.decoding import Generated, decode, generate, last
-from jaxrnn.directions import Directions, bidirectional
+from jaxrnn.decoding.beam import Beams, beam_search
+from jaxrnn.decoding.generate import Generated, decode, generate, last
+from jaxrnn.decoding.sampling import greedy, sampler
 from jaxrnn.functional import (
     elman_carry,
     elman_init,
@@ -68,12 +66,11 @@ from jaxrnn.functional import (
     lstm_scan,
     lstm_step,
 )
-from jaxrnn.gradient import Gradient
-from jaxrnn.influence import snap1, uoro
-from jaxrnn.layers import rnn, stack
-from jaxrnn.realtime import RTRLState, rtrl, rtrl_init, rtrl_step
-from jaxrnn.sampling import greedy, sampler
-from jaxrnn.typing import Cell, Layer
+from jaxrnn.learning.influence import snap1, uoro
+from jaxrnn.learning.losses import Gradient
+from jaxrnn.learning.rtrl import RTRLState, rtrl, rtrl_init, rtrl_step
+from jaxrnn.learning.truncated import Window, truncated, truncated_init, truncated_loss
+from jaxrnn.networks import Directions, LearnedCarryParams, bidirectional, learned_carry, rnn, stack
 from jaxrnn.unroll import scan
 
 if TYPE_CHECKING:

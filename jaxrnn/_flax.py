@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from flax.linen.dtypes import canonicalize_dtype
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrnn import directions, layers
+from jaxrnn import networks
+from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree
 from jaxrnn.checks import check_lengths, check_matches, expected_params
-from jaxrnn.typing import Array, Carry, Cell, DType, Layer, Params, PyTree
 from jaxrnn.unroll import scan
 
 __all__ = [
@@ -42,10 +42,10 @@ def network(
 ) -> Any:
     """What `jaxrnn.rnn` gives, but a single layer by itself, not a stack of one."""
     check_cell(cell)
-    net = layers.rnn(cell, num_layers, bidirectional=bidirectional, dropout=dropout, merge=merge)
+    net = networks.rnn(cell, num_layers, bidirectional=bidirectional, dropout=dropout, merge=merge)
     if num_layers > 1:
         return net
-    return directions.bidirectional(cell, merge=merge) if bidirectional else cell
+    return networks.bidirectional(cell, merge=merge) if bidirectional else cell
 
 
 def _names(path: tuple[Any, ...]) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxrnn.base import Array, Carry, Params
 from jaxrnn.cells import elman, gru, lstm
-from jaxrnn.typing import Array, Carry, Params
 from jaxrnn.unroll import scan
 
 __all__ = [

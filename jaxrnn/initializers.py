@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrnn.typing import Array, DType
+from jaxrnn.base import Array, DType
 
 __all__ = [
     "Initializer",

@@ -26,9 +26,9 @@ from flax import nnx
 from jaxrnn import _flax
 from jaxrnn import cells as _cells
 from jaxrnn._flax import from_params
+from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params
 from jaxrnn.checks import expected_params
 from jaxrnn.initializers import Initializer
-from jaxrnn.typing import Array, Carry, Cell, DType, Layer, Params
 
 __all__ = [
     "GRU",

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.agreement import check_carry, check_params
-from jaxrnn.solve import Steps, select, trajectory
-from jaxrnn.typing import Array, Carry, Cell, Layer, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Layer, Params, PyTree
+from jaxrnn.checks import check_carry, check_params
+from jaxrnn.trajectory import Steps, select, trajectory
 
 __all__ = ["Options", "check_cell", "run", "scan"]
 
@@ -145,7 +145,7 @@ def scan(
 
     Source: the derivative of a solved system rather than of its solver follows Lim et al.
     (2024), Parallelizing non-linear sequential models, arXiv:2309.12252, in the use they make
-    of the implicit function theorem; see `jaxrnn.solve`.
+    of the implicit function theorem; see `jaxrnn.trajectory`.
     """
     check_cell("cell", cell)
     xs = checks.check_floating("xs", xs)

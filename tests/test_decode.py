@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn.typing import Cell
+from jaxrnn.base import Cell
 from tests.reference import KINDS, QUICK, assert_close, assert_same, loop, random_like
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")

@@ -9,7 +9,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn import Directions, bidirectional, gru, gru_reset_before, lstm, rnn, stack
-from jaxrnn.typing import Cell, Layer
+from jaxrnn.base import Cell, Layer
 from tests.reference import (
     B,
     T,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn.influence import exact
-from jaxrnn.typing import Cell
+from jaxrnn.base import Cell
+from jaxrnn.learning.influence import exact
 from tests.reference import QUICK, assert_close, assert_same, random_like
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
@@ -213,7 +213,10 @@ def test_snap1_is_exact_for_a_diagonal_cell(given):
 def test_snap1_keeps_what_a_parameter_reaches_in_one_step(name):
     """M ← (J M + I) ⊙ [p is of unit u], with the whole of J, I and M in a Python loop."""
     case = Case(CELLS[name], batch=())
-    params, flat = case.params["cell"], jaxrnn.influence.flat_cell(case.cell, case.params["cell"])
+    params, flat = (
+        case.params["cell"],
+        jaxrnn.learning.influence.flat_cell(case.cell, case.params["cell"]),
+    )
     derivatives = quick(jax.jacrev(flat.step, argnums=(0, 1)))
     pull = quick(
         jax.grad(

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from jaxrnn.base import Cell
 from jaxrnn.cells import CELLS
-from jaxrnn.typing import Cell
 from tests.reference import (
     KINDS,
     B,

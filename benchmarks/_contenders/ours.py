@@ -9,8 +9,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxrnn
 from _contenders.common import Layer, Step
-from jaxrnn.directions import Directions, _both
-from jaxrnn.solve import TRAJECTORY
+from jaxrnn.networks.directions import Directions, _both
+from jaxrnn.trajectory import TRAJECTORY
 from jaxrnn.unroll import Options, run
 
 

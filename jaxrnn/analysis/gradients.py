@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_choice
-from jaxrnn.gradient import check_sequence
-from jaxrnn.solve import Steps, trajectory
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.learning.losses import check_sequence
+from jaxrnn.trajectory import Steps, trajectory
 from jaxrnn.unroll import scan
 
 __all__ = ["GradientNorms", "gradient_norms", "norm", "start", "vanishing_bound"]

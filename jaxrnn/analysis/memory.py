@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn.analysis.gradients import norm
+from jaxrnn.base import Array, Carry, Cell, Layer, Params
 from jaxrnn.checks import check_floating, check_positive
-from jaxrnn.typing import Array, Carry, Cell, Layer, Params
 from jaxrnn.unroll import scan
 
 __all__ = ["MemoryHorizon", "memory_horizon", "receptive_field"]

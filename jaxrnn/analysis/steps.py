@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn.analysis.gradients import start
-from jaxrnn.influence import flat_cell
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
+from jaxrnn.learning.influence import flat_cell
 from jaxrnn.unroll import scan
 
 __all__ = ["gate_traces", "jacobian_singular_values"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from jaxrnn.base import Cell
 from jaxrnn.cells.blocks import ACTIVATIONS
 from jaxrnn.cells.elman import ElmanParams, elman, irnn, make_elman
 from jaxrnn.cells.gru import GRUGates, GRUParams, GRUProjection, gru, gru_reset_before, make_gru
@@ -37,8 +38,6 @@ from jaxrnn.cells.lstm_variants import (
     lstm_peephole_full,
     lstm_projected,
 )
-from jaxrnn.cells.wrappers import LearnedCarryParams, learned_carry
-from jaxrnn.typing import Cell
 
 __all__ = [
     "ACTIVATIONS",
@@ -52,14 +51,12 @@ __all__ = [
     "LSTMGates",
     "LSTMParams",
     "LSTMVariantParams",
-    "LearnedCarryParams",
     "PrototypeParams",
     "elman",
     "fuse",
     "gru",
     "gru_reset_before",
     "irnn",
-    "learned_carry",
     "lstm",
     "lstm_1997",
     "lstm_cifg",

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from jaxrnn.typing import Array, DType
+from jaxrnn.base import Array, DType
 
 __all__ = ["ACTIVATIONS", "activation", "gates", "linear", "tanh", "together", "wide"]
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
+from jaxrnn.base import Array, Cell, DType, once
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import linear, tanh
 from jaxrnn.checks import sized
-from jaxrnn.typing import Array, Cell, DType, once
 
 __all__ = ["ElmanParams", "elman", "irnn", "make_elman"]
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
+from jaxrnn.base import Array, Cell, DType, once
 from jaxrnn.cells.blocks import gates, linear, tanh, together
 from jaxrnn.checks import check_choice, sized
-from jaxrnn.typing import Array, Cell, DType, once
 
 __all__ = ["GRUGates", "GRUParams", "GRUProjection", "gru", "gru_reset_before", "make_gru"]
 

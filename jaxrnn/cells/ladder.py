@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
+from jaxrnn.base import Array, Cell, DType, once
 from jaxrnn.cells.blocks import gates, linear, tanh, wide
 from jaxrnn.cells.lstm import LSTMGates
 from jaxrnn.checks import check_choice, sized
-from jaxrnn.typing import Array, Cell, DType, once
 
 __all__ = [
     "PrototypeParams",

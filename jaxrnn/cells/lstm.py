@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
+from jaxrnn.base import Array, Cell, DType
 from jaxrnn.cells.blocks import gates, linear, tanh, wide
 from jaxrnn.checks import sized
-from jaxrnn.typing import Array, Cell, DType
 
 __all__ = ["LSTMCarry", "LSTMGates", "LSTMParams", "fuse", "lstm", "lstm_reference", "unfuse"]
 

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
+from jaxrnn.base import Array, Carry, Cell, DType, Params
 from jaxrnn.cells.blocks import ACTIVATIONS, gates, linear, tanh, wide
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.lstm import LSTMCarry, LSTMGates, LSTMParams, lstm
 from jaxrnn.checks import check_choice, check_positive, sized
-from jaxrnn.typing import Array, Carry, Cell, DType, Params
 
 __all__ = ["LSTMGateCarry", "LSTMVariantParams", "make_lstm"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxrnn import checks
+from jaxrnn.base import Array, Cell, Params
 from jaxrnn.cells import lstm
 from jaxrnn.graph.structure import Neighbours
-from jaxrnn.typing import Array, Cell, Params
 from jaxrnn.unroll import scan
 
 __all__ = ["neighbourhood", "neighbourhood_init"]

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrnn.base import Array
 from jaxrnn.checks import check_positive
-from jaxrnn.typing import Array
 
 __all__ = [
     "Neighbours",

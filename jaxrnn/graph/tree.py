@@ -11,11 +11,11 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxrnn import checks
-from jaxrnn.agreement import check_params
+from jaxrnn.base import Array
 from jaxrnn.cells import LSTMCarry, LSTMParams, lstm
 from jaxrnn.cells.blocks import gates, linear, wide
+from jaxrnn.checks import check_params
 from jaxrnn.graph.structure import Tree
-from jaxrnn.typing import Array
 
 __all__ = ["tree_scan", "tree_step"]
 

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
+from jaxrnn.base import Array, Carry, DType, Params, PyTree, once
 from jaxrnn.cells import LSTMCarry
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, linear, wide
-from jaxrnn.typing import Array, Carry, DType, Params, PyTree, once
 
 __all__ = ["GridCell", "MDLSTMParams", "MDRNNParams", "make_md_lstm", "make_md_rnn"]
 

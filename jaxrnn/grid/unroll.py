@@ -15,10 +15,10 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxrnn import checks
-from jaxrnn.agreement import check_params
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree, once
+from jaxrnn.checks import check_params
 from jaxrnn.grid.cells import GridCell
-from jaxrnn.solve import select
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree, once
+from jaxrnn.trajectory import select
 from jaxrnn.unroll import scan as scan_sequence
 
 __all__ = ["GridLayer", "multidirectional", "scan"]

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.base import Cell, Layer, PyTree
 from jaxrnn.interop.readers import read
-from jaxrnn.typing import Cell, Layer, PyTree
 from jaxrnn.unroll import scan
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.base import Cell, DType, Layer, PyTree
 from jaxrnn.interop import structure
 from jaxrnn.interop.layout import Entry, Layout, Sizes, cut, join, shape
 from jaxrnn.interop.names import base, flatten, to_numpy
 from jaxrnn.interop.structure import Unit
-from jaxrnn.typing import Cell, DType, Layer, PyTree
 
 __all__ = ["Library", "Prefix", "dump", "load"]
 

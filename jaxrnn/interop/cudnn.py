@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn.base import Cell, DType, Layer, PyTree
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library
 from jaxrnn.interop.layout import Entry, Layout, Sizes, entry, shape
 from jaxrnn.interop.names import to_numpy
 from jaxrnn.interop.structure import Unit
-from jaxrnn.typing import Cell, DType, Layer, PyTree
 
 __all__ = ["CUDNN", "dump", "load"]
 

@@ -28,12 +28,12 @@ from typing import Any
 import jax.numpy as jnp
 
 import jaxrnn
+from jaxrnn.base import Array, Cell, DType, Layer, PyTree
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Entry, Layout, entry
 from jaxrnn.interop.names import base, flatten
 from jaxrnn.interop.structure import Unit
-from jaxrnn.typing import Array, Cell, DType, Layer, PyTree
 
 __all__ = ["HAIKU", "dump", "infer", "load", "lstm"]
 

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 import jaxrnn
+from jaxrnn.base import Cell, DType, Layer, PyTree
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Layout, entry
 from jaxrnn.interop.names import base, flatten, numbered
 from jaxrnn.interop.structure import Unit
-from jaxrnn.typing import Cell, DType, Layer, PyTree
 
 __all__ = ["KERAS", "dump", "infer", "load"]
 

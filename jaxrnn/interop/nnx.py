@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jaxrnn
+from jaxrnn.base import Cell, DType, Layer, PyTree
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Entry, Layout, entry
 from jaxrnn.interop.linen import GATES, find, place
 from jaxrnn.interop.names import base, flatten, nest
 from jaxrnn.interop.structure import Unit
-from jaxrnn.typing import Cell, DType, Layer, PyTree
 
 __all__ = ["NNX", "dump", "infer", "load"]
 

@@ -24,13 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
+from jaxrnn.base import Array, Cell, DType, Layer, PyTree
 from jaxrnn.checks import check_choice
 from jaxrnn.interop import convert, onnx_cells, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Entry, Layout, entry
 from jaxrnn.interop.names import base, flatten, library, to_numpy
 from jaxrnn.interop.structure import Unit
-from jaxrnn.typing import Array, Cell, DType, Layer, PyTree
 
 __all__ = ["ONNX", "dump", "export", "infer", "load", "network", "run", "run_node"]
 

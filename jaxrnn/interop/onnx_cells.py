@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 import jaxrnn
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.cells.blocks import linear
 from jaxrnn.interop import structure
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
 
 __all__ = ["activations", "make"]
 

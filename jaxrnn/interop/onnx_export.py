@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn.base import Cell, Layer
 from jaxrnn.interop import structure
 from jaxrnn.interop.names import library
-from jaxrnn.typing import Cell, Layer
 
 __all__ = ["model"]
 

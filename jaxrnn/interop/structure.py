@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxrnn.base import Cell, Layer, Params, PyTree
 from jaxrnn.cells.blocks import ACTIVATIONS
 from jaxrnn.checks import check_matches, expected_params
-from jaxrnn.directions import Directions
 from jaxrnn.interop.layout import Layout, Sizes, cut, entry, join
-from jaxrnn.typing import Cell, Layer, Params, PyTree
+from jaxrnn.networks.directions import Directions
 
 __all__ = [
     "DEFAULTS",

@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 
 import jaxrnn
+from jaxrnn.base import Cell, DType, Layer, PyTree
 from jaxrnn.interop import convert, structure
 from jaxrnn.interop.convert import Library, Prefix
 from jaxrnn.interop.layout import Layout, entry
 from jaxrnn.interop.names import base, flatten
 from jaxrnn.interop.structure import Unit
-from jaxrnn.typing import Cell, DType, Layer, PyTree
 
 __all__ = ["TORCH", "dump", "infer", "load"]
 

@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_flags, check_positive
-from jaxrnn.feedback import identity
-from jaxrnn.gradient import (
+from jaxrnn.decoding.autoregression import identity
+from jaxrnn.learning.losses import (
     Gradient,
     Loss,
     add,
@@ -33,8 +34,7 @@ from jaxrnn.gradient import (
     step_losses,
     zero_gradient,
 )
-from jaxrnn.solve import select
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.trajectory import select
 from jaxrnn.unroll import scan
 
 __all__ = ["Window", "truncated", "truncated_init", "truncated_loss"]

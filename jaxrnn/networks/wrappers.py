@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.typing import Array, Carry, Cell, Layer, Params, once
+from jaxrnn.base import Array, Carry, Cell, Layer, Params, once
 
 __all__ = ["LearnedCarryParams", "learned_carry"]
 

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.agreement import check_carry
+from jaxrnn.base import Array, Carry, Cell, DType, Params, PyTree
 from jaxrnn.cells.blocks import wide
-from jaxrnn.checks import check_flags, check_floating, check_lengths
-from jaxrnn.solve import select
-from jaxrnn.typing import Array, Carry, Cell, DType, Params, PyTree
+from jaxrnn.checks import check_carry, check_flags, check_floating, check_lengths
+from jaxrnn.trajectory import select
 
 __all__ = ["Gradient", "Loss"]
 

@@ -40,11 +40,19 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.checks import check_lengths, check_positive
-from jaxrnn.feedback import COINS, check_end, identity, loop, prefill, prepare, token_log_prob
-from jaxrnn.sampling import Choose
-from jaxrnn.solve import select
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.decoding.autoregression import (
+    COINS,
+    check_end,
+    identity,
+    loop,
+    prefill,
+    prepare,
+    token_log_prob,
+)
+from jaxrnn.decoding.sampling import Choose
+from jaxrnn.trajectory import select
 from jaxrnn.unroll import scan
 
 __all__ = ["Generated", "decode", "generate", "last"]

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.agreement import check_params, check_parts
-from jaxrnn.checks import check_choice
-from jaxrnn.solve import select
-from jaxrnn.typing import Array, Cell, Layer, PyTree, once
+from jaxrnn.base import Array, Cell, Layer, PyTree, once
+from jaxrnn.checks import check_choice, check_params, check_parts
+from jaxrnn.trajectory import select
 from jaxrnn.unroll import Options, check_cell, run
 
 __all__ = ["Directions", "bidirectional"]

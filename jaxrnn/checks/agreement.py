@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrnn.checks import check_floating, check_matches, describe, expected_params
+from jaxrnn.checks.arguments import check_floating, check_matches, describe, expected_params
 
 __all__ = ["check_carry", "check_params", "check_parts", "check_step"]
 
@@ -51,7 +51,7 @@ def check_params(
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.agreement import check_params
+      >>> from jaxrnn.checks.arguments import check_params
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> check_params(jaxrnn.gru, params, jax.numpy.ones((7, 3)))
     """
@@ -82,7 +82,7 @@ def check_parts(
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.agreement import check_parts
+      >>> from jaxrnn.checks.arguments import check_parts
       >>> net = jaxrnn.stack(jaxrnn.gru, jaxrnn.gru)
       >>> params = net.init(jax.random.key(0), 3, 5)
       >>> check_parts(net.name, net.parts, params)
@@ -117,7 +117,7 @@ def check_carry(cell: Any, params: PyTree, carry: PyTree, batch: tuple[int, ...]
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.agreement import check_carry
+      >>> from jaxrnn.checks.arguments import check_carry
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> check_carry(jaxrnn.gru, params, jax.numpy.ones((2, 5)), (2,))
     """
@@ -143,7 +143,7 @@ def check_step(cell: Any, params: PyTree, carry: PyTree, x: Any) -> tuple[PyTree
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.agreement import check_step
+      >>> from jaxrnn.checks.arguments import check_step
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> _, x = check_step(jaxrnn.gru, params, jaxrnn.gru.carry(params), [1.0, 2.0, 3.0])
       >>> x.shape

@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.cells.blocks import wide
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
 
 __all__ = ["Influence", "exact", "snap1", "uoro"]
 

@@ -8,7 +8,7 @@ Real-time recurrent learning carries the influence of the parameters on the stat
 
 where the partial derivatives are those of one step, so the gradient of a step is there as soon as
 its loss is. `rtrl` sums it over a sequence; `rtrl_init` and `rtrl_step` give it step by step, to
-learn online. Approximations of M are in `jaxrnn.influence`.
+learn online. Approximations of M are in `jaxrnn.learning.influence`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_floating
-from jaxrnn.feedback import identity
-from jaxrnn.gradient import (
+from jaxrnn.decoding.autoregression import identity
+from jaxrnn.learning.influence import Influence, exact, flat_cell
+from jaxrnn.learning.losses import (
     Gradient,
     Loss,
     add,
@@ -37,9 +39,7 @@ from jaxrnn.gradient import (
     step_losses,
     zero_gradient,
 )
-from jaxrnn.influence import Influence, exact, flat_cell
-from jaxrnn.solve import select
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.trajectory import select
 
 __all__ = ["RTRLState", "rtrl", "rtrl_init", "rtrl_step"]
 
@@ -102,7 +102,7 @@ def rtrl_init(
       batch_shape: the batch axes.
       carry: the initial carry, held fixed; if None that of the cell, whose own dependence on
         the parameters is then the first influence.
-      influence: how the influence is kept: `jaxrnn.influence.exact`, `snap1` or `uoro`.
+      influence: how the influence is kept: `jaxrnn.learning.influence.exact`, `snap1` or `uoro`.
       key: a PRNG key for `uoro`.
       start: the absolute time of the first step.
       cell_params: what of `params` the cell takes.
@@ -264,7 +264,7 @@ def rtrl(
       targets: what `loss` is given, leaves ``(T, *batch, ...)``.
       lengths: integers ``(*batch,)`` in 0..T; steps past a row's length are skipped.
       mask: booleans ``(T, *batch)``, the same for gaps anywhere.
-      influence: how the influence is kept: `jaxrnn.influence.exact`, or cheaper and no longer
+      influence: how the influence is kept: `jaxrnn.learning.influence.exact`, or cheaper and no longer
         the exact gradient, `jaxrnn.snap1` or `jaxrnn.uoro`.
       key: a PRNG key for `uoro`.
       start: the absolute time of ``xs[0]``.

@@ -35,7 +35,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Literal
 
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 
 __all__ = ["TRAJECTORY", "Steps", "select", "trajectory"]
 
@@ -58,7 +58,7 @@ class Steps(NamedTuple):
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxrnn.solve import Steps
+      >>> from jaxrnn.trajectory import Steps
       >>> Steps(jnp.ones((3, 2, 4))).xs.shape
       (3, 2, 4)
     """
@@ -79,7 +79,7 @@ def select(flags: PyTree, on_true: PyTree, on_false: PyTree) -> PyTree:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxrnn.solve import select
+      >>> from jaxrnn.trajectory import select
       >>> select(jnp.array([True, False]), jnp.ones((2, 2)), jnp.zeros((2, 2))).tolist()
       [[1.0, 1.0], [0.0, 0.0]]
     """
@@ -220,7 +220,7 @@ def trajectory(
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.solve import Steps, trajectory
+      >>> from jaxrnn.trajectory import Steps, trajectory
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> h = jaxrnn.gru.carry(params)
       >>> h, ys, _ = trajectory(jaxrnn.gru, params, h, Steps(jax.numpy.ones((7, 3))))

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import directions
-from jaxrnn.agreement import check_parts
-from jaxrnn.checks import check_positive
-from jaxrnn.typing import Array, Carry, Cell, DType, Layer, Params, PyTree, once
+from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, once
+from jaxrnn.checks import check_parts, check_positive
+from jaxrnn.networks import directions
 from jaxrnn.unroll import Options, check_cell, run
 
 __all__ = ["StackProjection", "rnn", "stack"]

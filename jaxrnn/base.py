@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 
-from jaxrnn.agreement import check_step
+from jaxrnn.checks import check_step
 
 __all__ = ["Array", "Carry", "Cell", "DType", "Layer", "Params", "PyTree", "once"]
 
@@ -65,7 +65,7 @@ class Cell(NamedTuple):
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.typing import Cell
+      >>> from jaxrnn.base import Cell
       >>> def project(params, x):
       ...     return x * params["w"]
       >>> def recurrent(params, carry):

@@ -13,11 +13,11 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_lengths, check_matches
-from jaxrnn.sampling import Choose, greedy
-from jaxrnn.solve import select
-from jaxrnn.typing import Array, Carry, Cell, Params, PyTree
+from jaxrnn.decoding.sampling import Choose, greedy
+from jaxrnn.trajectory import select
 from jaxrnn.unroll import scan
 
 __all__ = [

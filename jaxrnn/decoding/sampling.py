@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrnn.base import Array
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_positive
-from jaxrnn.typing import Array
 
 __all__ = ["Choose", "greedy", "sampler"]
 
@@ -37,7 +37,7 @@ def greedy(key: Array | None, logits: Array) -> Array:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxrnn.sampling import greedy
+      >>> from jaxrnn.decoding.sampling import greedy
       >>> int(greedy(None, jnp.array([0.1, 2.0, 0.3])))
       1
     """

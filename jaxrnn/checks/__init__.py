@@ -1,0 +1,39 @@
+"""Checks of arguments at trace time: each error names the argument, what was expected, what came.
+
+They look only at shapes, dtypes and tree structure, so they cost nothing in compiled code.
+"""
+
+from jaxrnn.checks.agreement import check_carry, check_params, check_parts, check_step
+from jaxrnn.checks.arguments import (
+    check_bool,
+    check_choice,
+    check_flags,
+    check_floating,
+    check_key,
+    check_lengths,
+    check_matches,
+    check_positive,
+    check_start,
+    describe,
+    expected_params,
+    sized,
+)
+
+__all__ = [
+    "check_bool",
+    "check_carry",
+    "check_choice",
+    "check_flags",
+    "check_floating",
+    "check_key",
+    "check_lengths",
+    "check_matches",
+    "check_params",
+    "check_parts",
+    "check_positive",
+    "check_start",
+    "check_step",
+    "describe",
+    "expected_params",
+    "sized",
+]

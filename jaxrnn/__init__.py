@@ -10,48 +10,25 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from typing import Any as _Any
 
-from jaxrnn import cells, graph, grid, initializers
+from jaxrnn import cells, decoding, graph, grid, initializers, learning, networks, solvers
 from jaxrnn.base import Cell, Layer
 from jaxrnn.cells import (
     CELLS,
     ElmanParams,
     GRUParams,
     LSTMCarry,
-    LSTMGateCarry,
     LSTMParams,
-    LSTMVariantParams,
-    PrototypeParams,
     elman,
     gru,
-    gru_reset_before,
-    irnn,
     lstm,
-    lstm_1997,
-    lstm_cifg,
-    lstm_fgr,
-    lstm_nfg,
-    lstm_niaf,
-    lstm_nig,
-    lstm_noaf,
-    lstm_nog,
-    lstm_np,
-    lstm_peephole,
-    lstm_peephole_full,
-    lstm_projected,
-    lstm_prototype,
-    lstm_prototype_normalized,
-    lstm_pseudo,
-    lstm_reference,
     make_elman,
     make_gru,
     make_lstm,
-    make_prototype,
 )
-from jaxrnn.decoding.beam import Beams, beam_search
-from jaxrnn.decoding.generate import Generated, decode, generate, last
-from jaxrnn.decoding.sampling import greedy, sampler
+from jaxrnn.decoding import beam_search, decode, generate, greedy, last, sampler
 from jaxrnn.functional import (
     elman_carry,
     elman_init,
@@ -66,11 +43,18 @@ from jaxrnn.functional import (
     lstm_scan,
     lstm_step,
 )
-from jaxrnn.learning.influence import snap1, uoro
-from jaxrnn.learning.losses import Gradient
-from jaxrnn.learning.rtrl import RTRLState, rtrl, rtrl_init, rtrl_step
-from jaxrnn.learning.truncated import Window, truncated, truncated_init, truncated_loss
-from jaxrnn.networks import Directions, LearnedCarryParams, bidirectional, learned_carry, rnn, stack
+from jaxrnn.learning import (
+    rtrl,
+    rtrl_init,
+    rtrl_step,
+    snap1,
+    truncated,
+    truncated_init,
+    truncated_loss,
+    uoro,
+)
+from jaxrnn.networks import Directions, bidirectional, learned_carry, rnn, stack, summary
+from jaxrnn.solvers import sequential
 from jaxrnn.unroll import scan
 
 if TYPE_CHECKING:
@@ -80,28 +64,20 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CELLS",
-    "Beams",
     "Cell",
     "Directions",
     "ElmanParams",
     "GRUParams",
-    "Generated",
-    "Gradient",
     "LSTMCarry",
-    "LSTMGateCarry",
     "LSTMParams",
-    "LSTMVariantParams",
     "Layer",
-    "LearnedCarryParams",
-    "PrototypeParams",
-    "RTRLState",
-    "Window",
     "analysis",
     "beam_search",
     "bidirectional",
     "cells",
     "data",
     "decode",
+    "decoding",
     "elman",
     "elman_carry",
     "elman_init",
@@ -114,40 +90,23 @@ __all__ = [
     "gru",
     "gru_carry",
     "gru_init",
-    "gru_reset_before",
     "gru_scan",
     "gru_step",
     "initializers",
     "interop",
-    "irnn",
     "last",
     "learned_carry",
+    "learning",
     "linen",
     "lstm",
-    "lstm_1997",
     "lstm_carry",
-    "lstm_cifg",
-    "lstm_fgr",
     "lstm_init",
-    "lstm_nfg",
-    "lstm_niaf",
-    "lstm_nig",
-    "lstm_noaf",
-    "lstm_nog",
-    "lstm_np",
-    "lstm_peephole",
-    "lstm_peephole_full",
-    "lstm_projected",
-    "lstm_prototype",
-    "lstm_prototype_normalized",
-    "lstm_pseudo",
-    "lstm_reference",
     "lstm_scan",
     "lstm_step",
     "make_elman",
     "make_gru",
     "make_lstm",
-    "make_prototype",
+    "networks",
     "nnx",
     "rnn",
     "rtrl",
@@ -155,8 +114,11 @@ __all__ = [
     "rtrl_step",
     "sampler",
     "scan",
+    "sequential",
     "snap1",
+    "solvers",
     "stack",
+    "summary",
     "training",
     "truncated",
     "truncated_init",
@@ -168,7 +130,25 @@ __all__ = [
 _LAZY = {"analysis", "data", "interop", "linen", "nnx", "training"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name in _LAZY:
         return importlib.import_module(f"jaxrnn.{name}")
-    raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
+    if name in CELLS:
+        return CELLS[name]
+    import difflib
+
+    near = difflib.get_close_matches(name, [*__all__, name.lower(), *CELLS], n=3)
+    near = [found for found in near if found in __all__ or found in CELLS]
+    if name.lower() in CELLS:
+        near = (
+            [name.lower(), f"linen.{name}", f"nnx.{name}"] if name in _MODULES else [name.lower()]
+        )
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}{hint}")
+
+
+_MODULES = {"LSTM", "GRU", "Elman"}
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

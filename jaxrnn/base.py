@@ -8,15 +8,31 @@ number of batch axes, none included.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
-from inspect import signature
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
+import jax.numpy as jnp
 
-from jaxrnn.checks import check_step
+from jaxrnn.checks import check_flags, check_key, check_step
 
-__all__ = ["Array", "Carry", "Cell", "DType", "Layer", "Params", "PyTree", "once"]
+__all__ = [
+    "Array",
+    "Carry",
+    "Cell",
+    "DType",
+    "Layer",
+    "Made",
+    "Params",
+    "PyTree",
+    "Spec",
+    "add",
+    "batch_shape",
+    "check_cell",
+    "name_of",
+    "restart",
+    "select",
+]
 
 Array = jax.Array
 PyTree = Any
@@ -25,92 +41,259 @@ Params = Any
 Carry = Any
 """A pytree of arrays with leading batch axes: what a cell hands to its next step."""
 DType = Any
-_Make = TypeVar("_Make", bound=Callable[..., Any])
+P = TypeVar("P")
+C = TypeVar("C")
 
 
-def _hidden_size(params: Params) -> int:
-    return params.recurrent_kernel.shape[0]
+def add(zx: PyTree, zh: PyTree) -> PyTree:
+    """Leaf by leaf zx + zh; where one of them has None there is nothing to add.
+
+    Args:
+      zx: a pytree, or None.
+      zh: a pytree alike, or None.
+
+    Example:
+      >>> from jaxrnn.base import add
+      >>> add((1, None, 3), (10, 20, None)), add(1, None)
+      ((11, 20, 3), 1)
+    """
+    if zx is None or zh is None:
+        return zh if zx is None else zx
+    parts, structure = jax.tree.flatten(zx, is_leaf=lambda part: part is not zx)
+    if len(parts) == 1 and parts[0] is zx:
+        return zx + zh
+    return structure.unflatten(map(add, parts, structure.flatten_up_to(zh)))
 
 
-class Cell(NamedTuple):
-    r"""A recurrent cell: an input map, a recurrent map and an update.
+def select(flags: PyTree, on_true: PyTree, on_false: PyTree) -> PyTree:
+    """`jnp.where` over two pytrees, the flags broadcast over trailing axes; None is all True.
+
+    Args:
+      flags: booleans with the leading axes of the leaves, or a prefix tree of such, or None.
+      on_true: a pytree.
+      on_false: a pytree alike.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.base import select
+      >>> select(jnp.array([True, False]), jnp.ones((2, 2)), jnp.zeros((2, 2))).tolist()
+      [[1.0, 1.0], [0.0, 0.0]]
+    """
+    if flags is None:
+        return on_true
+
+    def one(flags: Array, a: Array, b: Array) -> Array:
+        return jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
+
+    def under(flags: Array, on_true: PyTree, on_false: PyTree) -> PyTree:
+        return jax.tree.map(partial(one, flags), on_true, on_false)
+
+    return jax.tree.map(under, flags, on_true, on_false)
+
+
+def restart(reset: PyTree, initial: Carry, held: Carry) -> Carry:
+    """The carry that a step begins with: `initial` where a new sequence begins.
+
+    Args:
+      reset: booleans ``(*batch,)``, a prefix tree of such, or None for nowhere.
+      initial: the carry of a sequence's beginning.
+      held: the carry after the step before.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.base import restart
+      >>> restart(jnp.array([True, False]), jnp.zeros(2), jnp.ones(2)).tolist()
+      [0.0, 1.0]
+    """
+    return held if reset is None else select(reset, initial, held)
+
+
+class Spec(Protocol):
+    """The typed record of the arguments that a constructor was given: a NamedTuple."""
+
+    def make(self) -> Any:
+        """The `Cell` or `Layer` of these arguments."""
+        ...
+
+
+def name_of(kind: str, spec: Any) -> str:
+    """What a cell is called: its kind, and the arguments that are not the constructor's own.
+
+    Args:
+      kind: such as ``"lstm"``.
+      spec: a NamedTuple.
+
+    Example:
+      >>> import jaxrnn
+      >>> jaxrnn.make_gru(reset="before").name
+      "gru(reset='before')"
+    """
+    defaults = type(spec)._field_defaults
+    pairs = [(field, value) for field, value in spec._asdict().items()]
+    chosen = [(field, value) for field, value in pairs if value != defaults.get(field)]
+    said = (f"{field}={getattr(value, '__name__', repr(value))}" for field, value in chosen)
+    return f"{kind}({', '.join(said)})" if chosen else kind
+
+
+class Made:
+    """What a constructor made is equal, hashed and pickled by what it was given.
+
+    Anything else goes by its fields, functions by identity. A changed copy is no longer what
+    the constructor made.
+    """
+
+    __slots__ = ()
+    spec: Spec | None
+    name: str
+
+    def _key(self) -> tuple[Any, ...]:
+        if self.spec is None:
+            return tuple(self)  # type: ignore[arg-type]
+        return type(self), type(self.spec), self.spec
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._key() == other._key()  # type: ignore[attr-defined]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if self.spec is None:
+            return type(self), tuple(self)  # type: ignore[arg-type]
+        return _make, (self.spec,)
+
+    def _replace(self, **changes: Any) -> Any:
+        fields = self._asdict()  # type: ignore[attr-defined]
+        return type(self)(**(fields | {"spec": None} | changes))
+
+
+def _make(spec: Spec) -> Any:
+    return spec.make()
+
+
+def _state(params: Any, carry: Any, z: Any) -> Any:
+    """The output of a cell that does not say another: its whole state."""
+    return carry
+
+
+class _CellFields(NamedTuple, Generic[P, C]):
+    name: str
+    init: Callable[..., P]
+    carry: Callable[..., C]
+    project: Callable[[P, Any], PyTree]
+    recurrent: Callable[[P, C], PyTree]
+    update: Callable[[P, C, Any], C]
+    output: Callable[[P, C, Any], Any] = _state
+    coefficients: Callable[[P, Any], tuple[PyTree, PyTree]] | None = None
+    sample: Callable[[P, Array, tuple[int, ...]], P] | None = None
+    randomize: Callable[[P, Any, Array], PyTree] | None = None
+    axes: int = 1
+    gates: Callable[[P, C, Any], PyTree] | None = None
+    spec: Spec | None = None
+
+
+class Cell(Made, _CellFields[P, C], Generic[P, C]):
+    r"""A recurrent cell: an input map and a recurrent map, added; an update; an output.
 
     .. math::
-        zx_t &= \mathrm{project}(\theta, x_t) \\
-        zh_t &= \mathrm{recurrent}(\theta, s_{t-1}) \\
-        s_t, y_t &= \mathrm{update}(\theta, s_{t-1}, zx_t, zh_t)
+        z_t &= \mathrm{project}(\theta, x_t) + \mathrm{recurrent}(\theta, s_{t-1}) \\
+        s_t &= \mathrm{update}(\theta, s_{t-1}, z_t) \\
+        y_t &= \mathrm{output}(\theta, s_t, z_t)
 
     `project` is affine in the input, so it is done for all time steps in one product;
-    `recurrent` is affine in the carry, and is the only product inside the loop; `update`
-    holds the gates and is usually elementwise (a product in it is correct, only slower).
-    All three accept any number of leading axes. `jaxrnn.scan` derives everything else:
-    hoisting, derivatives, masks, resets, memory.
+    `recurrent` is affine in the carry, and is the only product inside the loop; `update` holds
+    the gates and is usually elementwise (a product in it is correct, only slower); `output`
+    is done for all time steps at once. All accept any number of leading axes. `jaxrnn.scan`
+    derives everything else: hoisting, derivatives, masks, resets, memory.
+
+    z is any pytree. The two maps are added leaf by leaf, and a leaf that one of them leaves
+    None is the other's alone. The functions may close over arrays, traced ones too.
 
     Attributes:
       name: how errors and the registry call it.
       init: ``init(key, input_size, hidden_size, *, dtype, ...) -> params``.
-      carry: ``carry(params, batch_shape=()) -> carry``, the zero state.
-      project: ``project(params, x) -> zx``.
-      recurrent: ``recurrent(params, carry) -> zh``.
-      update: ``update(params, carry, zx, zh) -> (carry, y)``.
-      hidden_size: ``hidden_size(params) -> int``, to say what the shapes should be.
-      randomize: ``randomize(params, zx, key) -> zx``, the step's random variables bound to
-        ``zx``, for cells that are stochastic when a key is given; else None.
-      sequence: a way of its own to run a whole sequence (see `jaxrnn.stack`), else None.
-      parts: the cells it is composed of, in the shape of its params (see `jaxrnn.stack`).
-      options: the arguments of its constructor that change its function, ``(name, value)``
-        pairs without those that have their default; so that weights can be converted.
-      gates: ``gates(params, carry, zx, zh) -> gates``, a NamedTuple of the activations that
+      carry: ``carry(params, batch_shape=()) -> carry``, the state before a sequence.
+      project: ``project(params, x) -> z``; x is any pytree, its first leaf ``(..., D)``.
+      recurrent: ``recurrent(params, carry) -> z``, or None where nothing is added.
+      update: ``update(params, carry, z) -> carry``.
+      output: ``output(params, carry, z) -> y``; the carry itself if not given.
+      coefficients: ``coefficients(params, z) -> (a, b)`` of a cell that is linear in its
+        state, :math:`s_t = a \odot s_{t-1} + b`, from the projected input alone; else None.
+      sample: ``sample(params, key, batch) -> params``, drawn once a sequence; else None.
+      randomize: ``randomize(params, z, key) -> z``, the random variables of a step bound to
+        its projected input; else None.
+      axes: how many trailing axes of x hold features: 3 of a two-dimensional convolution.
+      gates: ``gates(params, carry, z) -> gates``, a NamedTuple of the activations that
         `update` goes by, to look at (see `jaxrnn.analysis.gate_traces`); None without gates.
+      spec: what its constructor was given, a NamedTuple; None for a cell that no constructor
+        made, or that was changed since. Cells are equal if their specs are, and are pickled
+        and converted by them.
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.base import Cell
-      >>> def project(params, x):
-      ...     return x * params["w"]
-      >>> def recurrent(params, carry):
-      ...     return carry * params["r"]
-      >>> def update(params, carry, zx, zh):
-      ...     return zx + zh, zx + zh
-      >>> leaky = Cell(
+      >>> def init(key, input_size, hidden_size, *, dtype=jax.numpy.float32):
+      ...     return {"w": jax.numpy.ones(hidden_size, dtype), "r": 0.5}
+      >>> leaky = jaxrnn.Cell(
       ...     name="leaky",
-      ...     init=lambda key, input_size, hidden_size: {"w": jax.numpy.ones(2), "r": 0.5},
+      ...     init=init,
       ...     carry=lambda params, batch_shape=(): jax.numpy.zeros((*batch_shape, 2)),
-      ...     project=project, recurrent=recurrent, update=update, hidden_size=None)
-      >>> params = leaky.init(None, 2, 2)
-      >>> carry, ys = jaxrnn.scan(leaky, params, jax.numpy.ones((3, 2)))
+      ...     project=lambda params, x: x * params["w"],
+      ...     recurrent=lambda params, carry: carry * params["r"],
+      ...     update=lambda params, carry, z: z)
+      >>> carry, ys = jaxrnn.scan(leaky, leaky.init(None, 2, 2), jax.numpy.ones((3, 2)))
       >>> carry.tolist()
       [1.75, 1.75]
     """
 
-    name: str
-    init: Callable[..., Params]
-    carry: Callable[..., Carry]
-    project: Callable[[Params, Any], PyTree]
-    recurrent: Callable[[Params, Carry], PyTree]
-    update: Callable[[Params, Carry, PyTree, PyTree], tuple[Carry, Any]]
-    hidden_size: Callable[[Params], int] | None = _hidden_size
-    randomize: Callable[[Params, PyTree, Array], PyTree] | None = None
-    sequence: Callable[..., Any] | None = None
-    parts: tuple[Any, ...] = ()
-    options: tuple[tuple[str, Any], ...] = ()
-    gates: Callable[[Params, Carry, PyTree, PyTree], PyTree] | None = None
+    __slots__ = ()
 
     @property
     def stochastic(self) -> bool:
         """Whether a key changes what the cell does."""
-        return self.randomize is not None
+        return self.randomize is not None or self.sample is not None
+
+    def advance(
+        self, params: P, carry: C, x: PyTree, key: Array | None = None, time: int | Array = 0
+    ) -> tuple[C, Any]:
+        """One time step of arguments that were checked: what layers call for their cells.
+
+        Args:
+          params: the cell's parameters.
+          carry: the state before the step.
+          x: ``(*batch, D)``.
+          key: a PRNG key or None.
+          time: the absolute index of this step.
+
+        Returns:
+          ``(carry, y)``.
+        """
+        if key is not None and self.sample is not None:
+            params = self.sample(params, key, batch_shape(self, x))
+        z = self.project(params, x)
+        if key is not None and self.randomize is not None:
+            z = self.randomize(params, z, jax.random.fold_in(key, time))
+        z = add(z, self.recurrent(params, carry))
+        carry = self.update(params, carry, z)
+        return carry, self.output(params, carry, z)
 
     def step(
         self,
-        params: Params,
-        carry: Carry,
-        x: Array,
+        params: P,
+        carry: C | tuple[Any, ...],
+        x: PyTree,
         *,
         key: Array | None = None,
         time: int | Array = 0,
-    ) -> tuple[Carry, Array]:
-        """One time step, ``update(params, carry, project(x), recurrent(carry))``.
+        reset: Any = None,
+        reset_carry: C | None = None,
+    ) -> tuple[C, Any]:
+        """One time step: what `jaxrnn.scan` does at every t.
 
         Args:
           params: the cell's parameters.
@@ -118,6 +301,8 @@ class Cell(NamedTuple):
           x: ``(*batch, D)``.
           key: a PRNG key, for stochastic cells; the same key at every step.
           time: the absolute index of this step; randomness depends on (key, time) only.
+          reset: booleans ``(*batch,)``: True says that a new sequence begins with this step.
+          reset_carry: what it begins from, the cell's own initial carry if None.
 
         Returns:
           ``(carry, y)``, the state after the step and the output ``(*batch, H)``.
@@ -133,27 +318,39 @@ class Cell(NamedTuple):
           >>> y.shape
           (5,)
         """
-        carry, x = check_step(self, params, carry, x)
-        zx = self.project(params, x)
-        if key is not None and self.randomize is not None:
-            zx = self.randomize(params, zx, jax.random.fold_in(key, time))
-        return self.update(params, carry, zx, self.recurrent(params, carry))
+        return _step(self, params, carry, x, key, time, reset, reset_carry)
 
 
-class Layer(NamedTuple):
-    """A sequence layer: what needs the whole sequence and so cannot step.
+class _LayerFields(NamedTuple, Generic[P, C]):
+    name: str
+    init: Callable[..., P]
+    carry: Callable[..., C]
+    sequence: Callable[..., Any]
+    advance: Callable[..., tuple[C, Any]] | None = None
+    stochastic: bool = False
+    parts: tuple[Any, ...] = ()
+    axes: int = 1
+    spec: Spec | None = None
 
-    `jaxrnn.scan` runs a `Layer` exactly as it runs a `Cell`.
+
+class Layer(Made, _LayerFields[P, C], Generic[P, C]):
+    """What runs a whole sequence in a way of its own: a network made of cells.
+
+    `jaxrnn.scan` runs a `Layer` exactly as it runs a `Cell`. One that does not need to see the
+    whole sequence, such as a `jaxrnn.stack` of cells, can `step` too.
 
     Attributes:
       name: how errors call it.
       init: ``init(key, input_size, hidden_size, *, dtype, ...) -> params``.
       carry: ``carry(params, batch_shape=()) -> carry``.
       sequence: ``sequence(params, xs, carry, options) -> (carry, ys, carries)``.
+      advance: ``advance(params, carry, x, key, time) -> (carry, y)``, as that of a `Cell`;
+        None for a layer that cannot step.
       stochastic: whether a key changes what the layer does.
-      parts: the cells it is composed of, in the shape of its params: a tuple for each layer
-        of a stack, `jaxrnn.Directions` for both directions.
-      options: as in `Cell`.
+      parts: the cells and layers it is composed of, in the shape of its params: a tuple for
+        each layer of a stack, `jaxrnn.Directions` for both directions.
+      axes: as in `Cell`.
+      spec: as in `Cell`.
 
     Example:
       >>> import jax, jaxrnn
@@ -164,38 +361,91 @@ class Layer(NamedTuple):
       (7, 2, 10)
     """
 
-    name: str
-    init: Callable[..., Params]
-    carry: Callable[..., Carry]
-    sequence: Callable[..., Any]
-    stochastic: bool = False
-    parts: tuple[Any, ...] = ()
-    options: tuple[tuple[str, Any], ...] = ()
+    __slots__ = ()
+
+    def step(
+        self,
+        params: P,
+        carry: C | tuple[Any, ...],
+        x: PyTree,
+        *,
+        key: Array | None = None,
+        time: int | Array = 0,
+        reset: Any = None,
+        reset_carry: C | None = None,
+    ) -> tuple[C, Any]:
+        """One time step, as that of a `Cell`.
+
+        Raises:
+          TypeError: for a layer that needs the whole sequence.
+
+        Example:
+          >>> import jax, jaxrnn
+          >>> net = jaxrnn.stack(jaxrnn.lstm, jaxrnn.gru)
+          >>> params = net.init(jax.random.key(0), 3, 5)
+          >>> carry, y = net.step(params, net.carry(params), jax.numpy.ones(3))
+          >>> y.shape
+          (5,)
+        """
+        check_cell("layer", self, steps=True)
+        return _step(self, params, carry, x, key, time, reset, reset_carry)
 
 
-def once(make: _Make) -> _Make:
-    """A constructor that gives the same object for the same arguments, however it is called.
+def _step(
+    cell: Any,
+    params: Any,
+    carry: Any,
+    x: Any,
+    key: Array | None,
+    time: int | Array,
+    reset: Any,
+    reset_carry: Any,
+) -> tuple[Any, Any]:
+    params, carry, x = check_step(cell, params, carry, x)
+    batch = batch_shape(cell, x)
+    if reset is not None:
+        initial = cell.carry(params, batch) if reset_carry is None else reset_carry
+        flags = check_flags("reset", reset, batch, axes="(*batch,)")
+        carry = restart(flags, check_step(cell, params, initial, x)[1], carry)
+    return cell.advance(params, carry, x, None if key is None else check_key("key", key), time)
 
-    What JAX compiled for a cell it finds again by the cell, so equal cells should be one.
+
+def batch_shape(cell: Any, x: PyTree) -> tuple[int, ...]:
+    """The batch axes of the input of one step, by its first leaf.
 
     Args:
-      make: the constructor; arguments that cannot be hashed make something new each time.
+      cell: a `Cell` or a `Layer`.
+      x: ``(*batch, D)``, or a pytree of such.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> from jaxrnn.base import batch_shape
+      >>> batch_shape(jaxrnn.gru, jax.numpy.ones((4, 2, 3)))
+      (4, 2)
+    """
+    return jax.tree.leaves(x)[0].shape[: -cell.axes]
+
+
+def check_cell(argument: str, cell: Any, *, steps: bool = False) -> None:
+    """Raise TypeError unless this is what `jaxrnn.scan` can run.
+
+    Args:
+      argument: what it is called.
+      cell: a `Cell` or a `Layer`.
+      steps: whether it must also be able to step.
+
+    Raises:
+      TypeError: if it is neither, or cannot step.
 
     Example:
       >>> import jaxrnn
-      >>> jaxrnn.make_gru(reset="after") is jaxrnn.make_gru()
-      True
+      >>> from jaxrnn.base import check_cell
+      >>> check_cell("cell", jaxrnn.lstm, steps=True)
     """
-    form, made = signature(make), lru_cache(None, typed=True)(make)  # 2.0 is no number of axes
-
-    @wraps(make)
-    def constructor(*args: Any, **options: Any) -> Any:
-        try:
-            bound = form.bind(*args, **options)
-            bound.apply_defaults()
-            hash((bound.args, tuple(bound.kwargs.values())))
-        except TypeError:
-            return make(*args, **options)
-        return made(*bound.args, **bound.kwargs)
-
-    return constructor  # type: ignore[return-value]
+    if not isinstance(cell, Cell | Layer):
+        raise TypeError(f"{argument}: expected a Cell or a Layer, got {type(cell).__name__}")
+    if steps and cell.advance is None:
+        raise TypeError(
+            f"{argument}: expected a Cell, or a Layer that can step, got {cell.name!r}, which "
+            "needs the whole sequence"
+        )

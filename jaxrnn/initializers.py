@@ -283,6 +283,7 @@ def blocks(
       An array ``(*shape[:-1], gates * shape[-1])``.
 
     Raises:
+      TypeError: for a name in the place of an initialiser.
       ValueError: if a sequence of initialisers has not one per gate.
 
     Example:
@@ -293,6 +294,12 @@ def blocks(
     """
     if isinstance(init, Joint):
         return init.draw(key, shape, gates, dtype)
+    if isinstance(init, str):
+        raise TypeError(
+            f"init: expected an initializer, such as jaxrnn.initializers.glorot, got {init!r}"
+        )
+    if gates == 1 and callable(init):
+        return init(key, shape, dtype)
     inits = [init] * gates if callable(init) else list(init)
     if len(inits) != gates:
         raise ValueError(f"init: expected one initializer per gate ({gates}), got {len(inits)}")

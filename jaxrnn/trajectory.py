@@ -1,25 +1,26 @@
 r"""The trajectory of a cell, and its derivative, once for every cell.
 
-The carries of an unrolled network solve a bidiagonal system, :math:`s_t = F(s_{t-1}, x_t)`
-for all t. `trajectory` solves it one step after the other. Its derivative does not
-differentiate that loop. By the implicit function theorem the tangents solve the linearised
-system, whose coefficients at all time steps are known once the trajectory is:
+The carries of an unrolled network solve a bidiagonal system, :math:`s_t = F(s_{t-1}, x_t)` for
+all t. Who solves it is a choice, a `jaxrnn.solvers.Solver`; the derivative does not care. By the
+implicit function theorem the tangents solve the linearised system, whose coefficients at all time
+steps are known once the trajectory is:
 
 .. math::
-    dzh_t &= R\, v_{t-1} + (dR)\, s_{t-1} \\
-    v_t   &= U_t\, (v_{t-1}, dzx_t, dzh_t) + (\partial_\theta\,\mathrm{update}_t)\, d\theta
+    dz_t &= d\,\mathrm{project}_t + (dR)\, s_{t-1} \\
+    v_t  &= D_t\, v_{t-1} + E_t\, (dz_t + R\, v_{t-1})
+            + (\partial_\theta\,\mathrm{update}_t)\, d\theta
 
-where :math:`U_t` is the derivative of the cell's update at step t. So
+where :math:`D_t` and :math:`E_t` are the derivatives of the cell's update by the state and by z,
+and R is the recurrent map. So
 
-- gates and :math:`U_t` are rebuilt in bulk, for a chunk of steps at once, from the carries,
-  the only thing stored;
+- gates and derivatives are rebuilt in bulk, for a chunk of steps at once, from the carries, the
+  only thing stored;
 - :math:`(dR)\, s_{t-1}` is one product over all steps of a chunk, and so is its transpose, the
   weight gradient;
 - what is left in the loop is the linear recurrence: one product and a few multiply-adds.
 
-The linear system is an ordinary `lax.scan`, so forward mode is this system, reverse mode is
-its transpose, and higher orders differentiate it, and the trajectory in it by the same rule;
-nothing is a special case.
+Forward mode is this system, reverse mode is its transpose, and higher orders differentiate it,
+and the trajectory in it by the same rule; nothing is a special case.
 """
 
 from __future__ import annotations
@@ -30,14 +31,25 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Literal
 
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree, add, restart, select
+from jaxrnn.solvers import Solver
 
-__all__ = ["TRAJECTORY", "Steps", "select", "trajectory"]
+__all__ = [
+    "TRAJECTORY",
+    "Steps",
+    "begin",
+    "by_chunk",
+    "depends",
+    "pre_activations",
+    "project",
+    "trajectory",
+]
 
 TRAJECTORY = "jaxrnn_trajectory"
 """The checkpoint name of the carries, for `jax.checkpoint` policies."""
@@ -51,7 +63,7 @@ class Steps(NamedTuple):
     Attributes:
       xs: the inputs.
       valid: booleans ``(T, *batch)`` or None; False leaves the carry untouched.
-      reset: booleans ``(T, *batch)`` or None; True restarts from the initial carry.
+      reset: booleans ``(T, *batch)`` or None; True restarts before the step.
       keys: PRNG keys ``(T,)`` for a cell that draws noise, or None.
 
     Where parts of the carry have flags or keys of their own, they are a prefix tree of it.
@@ -69,91 +81,75 @@ class Steps(NamedTuple):
     keys: PyTree = None
 
 
-def select(flags: PyTree, on_true: PyTree, on_false: PyTree) -> PyTree:
-    """`jnp.where` over two pytrees, the flags broadcast over trailing axes; None is all True.
+def project(cell: Cell, params: Params, steps: Steps) -> PyTree:
+    """The projected inputs of some steps, noise included; what is not valid is not looked at.
 
     Args:
-      flags: booleans with the leading axes of the leaves, or a prefix tree of such, or None.
-      on_true: a pytree.
-      on_false: a pytree alike.
+      cell: the cell.
+      params: its parameters.
+      steps: some steps.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> from jaxrnn.trajectory import Steps, project
+      >>> params = jaxrnn.lstm.init(jax.random.key(0), 3, 5)
+      >>> project(jaxrnn.lstm, params, Steps(jax.numpy.ones((7, 3)))).shape
+      (7, 20)
+    """
+    z = cell.project(params, select(steps.valid, steps.xs, tree_map(jnp.zeros_like, steps.xs)))
+    if steps.keys is None or cell.randomize is None:
+        return z
+    return jax.vmap(partial(cell.randomize, params))(z, steps.keys)
+
+
+def pre_activations(cell: Cell, params: Params, steps: Steps, before: Carry) -> PyTree:
+    """Z of some steps at once, from the carries before them.
+
+    Args:
+      cell: the cell.
+      params: its parameters.
+      steps: some steps.
+      before: the carry that each of them begins with, leaves ``(T, *batch, ...)``.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> from jaxrnn.trajectory import Steps, pre_activations
+      >>> params = jaxrnn.elman.init(jax.random.key(0), 3, 5)
+      >>> steps = Steps(jax.numpy.ones((7, 3)))
+      >>> pre_activations(jaxrnn.elman, params, steps, jax.numpy.ones((7, 5))).shape
+      (7, 5)
+    """
+    return add(project(cell, params, steps), cell.recurrent(params, before))
+
+
+def by_chunk(
+    f: Callable[..., Any],
+    carry: PyTree,
+    steps: PyTree,
+    starts: PyTree,
+    size: int | None,
+    reverse: bool,
+) -> tuple[PyTree, PyTree]:
+    """`lax.scan` of ``f(carry, steps, start)`` over chunks, of which the last may be shorter.
+
+    Args:
+      f: from the carry and the steps of a chunk, and what `starts` has for it, to the next carry
+        and outputs for each step.
+      carry: the first.
+      steps: leaves ``(T, ...)``.
+      starts: leaves ``(number of chunks, ...)``.
+      size: steps per chunk; one chunk if None.
+      reverse: whether the last chunk comes first.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxrnn.trajectory import select
-      >>> select(jnp.array([True, False]), jnp.ones((2, 2)), jnp.zeros((2, 2))).tolist()
-      [[1.0, 1.0], [0.0, 0.0]]
+      >>> from jaxrnn.trajectory import by_chunk
+      >>> f = lambda carry, steps, start: (carry + steps.sum(), steps * carry)
+      >>> by_chunk(f, 1, jnp.arange(5), None, 2, False)[1].tolist()
+      [0, 1, 4, 6, 28]
     """
-    if flags is None:
-        return on_true
-
-    def one(flags: Array, a: Array, b: Array) -> Array:
-        return jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
-
-    def under(flags: Array, on_true: PyTree, on_false: PyTree) -> PyTree:
-        return tree_map(partial(one, flags), on_true, on_false)
-
-    return tree_map(under, flags, on_true, on_false)
-
-
-class _Output(NamedTuple):
-    """How the outputs of a cell relate to its carry: most cells output a part of it."""
-
-    structure: Any
-    shared: tuple[int | None, ...]  # for each leaf of y, the carry leaf that it is
-    kept: tuple[int, ...]  # the carry leaves that a step hands out
-
-    def extra(self, y: PyTree) -> list[Array]:
-        leaves = jax.tree.leaves(y)
-        return [leaf for leaf, at in zip(leaves, self.shared, strict=True) if at is None]
-
-    def pick(self, carry: Carry, extra: list[Array]) -> list[Array]:
-        leaves = jax.tree.leaves(carry)
-        return [leaves[at] for at in self.kept] + extra
-
-    def join(self, picked: list[Array]) -> PyTree:
-        kept = dict(zip(self.kept, picked, strict=False))
-        rest = iter(picked[len(kept) :])
-        return self.structure.unflatten(
-            [next(rest) if at is None else kept[at] for at in self.shared]
-        )
-
-
-def _first(tree: PyTree) -> PyTree:
-    """The types of one time step: under `shard_map` they say more than shape and dtype."""
-    return jax.eval_shape(lambda tree: tree_map(lambda leaf: leaf[0], tree), tree)
-
-
-def _facts(cell: Cell, params: Params, carry: Carry, zx: PyTree) -> tuple[_Output, bool]:
-    """What tracing an update tells: how y relates to the carry, and if it uses parameters."""
-    zh = jax.eval_shape(cell.recurrent, params, carry)
-    jaxpr, shapes = jax.make_jaxpr(cell.update, return_shape=True)(params, carry, zx, zh)
-    size = len(jax.tree.leaves(shapes[0]))
-    outvars = jaxpr.jaxpr.outvars
-    carry_vars = [v for v in outvars[:size] if not isinstance(v, Literal)]
-    shared = tuple(carry_vars.index(v) if v in carry_vars else None for v in outvars[size:])
-    if len(carry_vars) < size:
-        shared = (None,) * len(shared)
-    read = [*outvars, *(v for eqn in jaxpr.jaxpr.eqns for v in eqn.invars)]
-    used = {v for v in read if not isinstance(v, Literal)}
-    params_vars = jaxpr.jaxpr.invars[: len(jax.tree.leaves(params))]
-    kept = sorted({at for at in shared if at is not None})
-    output = _Output(jax.tree.structure(shapes[1]), shared, tuple(kept))
-    return output, not used.isdisjoint(params_vars)
-
-
-def _project(cell: Cell, params: Params, steps: Steps) -> PyTree:
-    """The projected inputs of some steps, noise included; what is not valid is not looked at."""
-    xs = select(steps.valid, steps.xs, _zeros(steps.xs))
-    zx = cell.project(params, xs)
-    if steps.keys is None or cell.randomize is None:
-        return zx
-    return jax.vmap(partial(cell.randomize, params))(zx, steps.keys)
-
-
-def _by_chunk(
-    f: Callable[..., Any], carry: PyTree, steps: PyTree, starts: PyTree, size: int, reverse: bool
-) -> tuple[PyTree, PyTree]:
-    """`lax.scan` of ``f(carry, steps, start)`` over chunks, of which the last may be shorter."""
+    if size is None:
+        return f(carry, steps, _at(starts, 0))
     time = jax.tree.leaves(steps)[0].shape[0]
     count, whole = time // size, time - time % size
 
@@ -181,266 +177,330 @@ def _at(tree: PyTree, k: int) -> PyTree:
     return tree_map(lambda leaf: leaf[k], tree)
 
 
+def _before(start: Carry, after: Carry, reverse: bool, size: int | None = 1) -> Carry:
+    """From the carries after every step to those before every `size`-th."""
+
+    def one(s: Array, a: Array) -> Array:
+        if size is None:
+            return s[None]
+        if reverse:
+            return jnp.concatenate([a[size::size], s[None]])
+        return jnp.concatenate([s[None], a[size - 1 : -1 : size]])
+
+    return tree_map(one, start, after)
+
+
+def begin(start: Carry, again: Carry, carries: Carry, steps: Steps, reverse: bool) -> Carry:
+    """The carry that each of some steps begins with, its reset included.
+
+    Args:
+      start: the carry before the first of them.
+      again: the carry that a reset restarts from.
+      carries: those after each of them, leaves ``(T, *batch, ...)``.
+      steps: the steps.
+      reverse: whether they run from the last to the first.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.trajectory import Steps, begin
+      >>> begin(jnp.ones(1), jnp.zeros(1), jnp.array([[2.0], [3.0]]), Steps(None), False).tolist()
+      [[1.0], [2.0]]
+    """
+    held = _before(start, carries, reverse)
+    if steps.reset is None:
+        return held
+    everywhere = tree_map(lambda a, b: jnp.broadcast_to(a, b.shape), again, held)
+    return select(steps.reset, everywhere, held)
+
+
+class _Parts(NamedTuple):
+    """A pytree as its leaves that can be differentiated, and the others.
+
+    ``join(floats, rest)`` is the tree again.
+    """
+
+    floats: list[Any]
+    rest: list[Any]
+    join: Callable[[list[Any], list[Any]], PyTree]
+
+
+def _divide(tree: PyTree) -> _Parts:
+    leaves, structure = jax.tree.flatten(tree)
+    floating = [jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in leaves]
+
+    def join(floats: list[Any], rest: list[Any]) -> PyTree:
+        mine, others = iter(floats), iter(rest)
+        return structure.unflatten([next(mine) if each else next(others) for each in floating])
+
+    pick = lambda wanted: [x for x, each in zip(leaves, floating, strict=True) if each is wanted]  # noqa: E731
+    return _Parts(pick(True), pick(False), join)
+
+
+def _flags(flags: PyTree, carry: Carry) -> PyTree:
+    """The flags of a carry, for the list of its leaves that can be differentiated."""
+    if flags is None or hasattr(flags, "shape"):
+        return flags
+    pairs = zip(
+        jax.tree.leaves(jax.tree.broadcast(flags, carry)), jax.tree.leaves(carry), strict=True
+    )
+    return [flag for flag, leaf in pairs if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+
 def trajectory(
     cell: Cell,
     params: Params,
     initial: Carry,
+    again: Carry,
     steps: Steps,
     *,
+    solver: Solver,
     reverse: bool = False,
-    return_carries: bool = False,
     chunk: int | None = None,
-    unroll: int = 1,
-) -> tuple[Carry, PyTree, Carry | None]:
-    """The last carry and every output of a sequence of steps.
+) -> tuple[Carry, Carry]:
+    """The last carry and every carry of a sequence of steps.
 
     As a Python loop, for ``reverse=False``::
 
         carry = initial
         for t in range(T):
-            held = carry
-            carry = where(reset[t], initial, carry)
-            zx = project(params, xs[t])
-            carry, ys[t] = update(params, carry, zx, recurrent(params, carry))
-            carries[t] = carry = where(valid[t], carry, held)
+            held = where(reset[t], again, carry)
+            z = project(params, xs[t]) + recurrent(params, held)
+            carries[t] = carry = where(valid[t], update(params, held, z), held)
 
     Args:
       cell: the cell.
       params: its parameters.
-      initial: the carry before the first step, from which a reset restarts too.
+      initial: the carry before the first step.
+      again: the carry that a reset restarts from; anything where there are no resets.
       steps: inputs and flags of at least one step.
+      solver: who solves for the carries, and for their tangents.
       reverse: run from the last step to the first.
-      return_carries: whether every carry is wanted.
-      chunk: steps per chunk; one chunk if None.
-      unroll: steps per loop iteration.
+      chunk: steps per chunk, fewer than there are; one chunk if None.
 
     Returns:
-      ``(carry, ys, carries)``: the last carry, and with a leading time axis the outputs, which
-      are unspecified where not valid, and every carry, or None unless asked for.
+      ``(carry, carries)``: the last carry, and every one with a leading time axis.
 
     Example:
       >>> import jax, jaxrnn
       >>> from jaxrnn.trajectory import Steps, trajectory
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> h = jaxrnn.gru.carry(params)
-      >>> h, ys, _ = trajectory(jaxrnn.gru, params, h, Steps(jax.numpy.ones((7, 3))))
-      >>> h.shape, ys.shape
+      >>> h, hs = trajectory(jaxrnn.gru, params, h, h, Steps(jax.numpy.ones((7, 3))),
+      ...                    solver=jaxrnn.sequential())
+      >>> h.shape, hs.shape
       ((5,), (7, 5))
     """
-    time = jax.tree.leaves(steps.xs)[0].shape[0]
-    size = chunk or time
-    structure = jax.tree.structure(initial)
-    one = tree_map(lambda leaf: leaf[:1], steps)
-    one = _first(jax.eval_shape(partial(_project, cell), params, one))
-    output, uses_params = _facts(cell, params, initial, one)
-    everything = output._replace(kept=tuple(range(structure.num_leaves)))
-    loop = partial(lax.scan, reverse=reverse, unroll=unroll)
+    parts = [_divide(tree) for tree in (params, initial, again, steps.xs)]
+    state = parts[1].join
 
-    def solver(wanted: _Output) -> Callable[..., tuple[Carry, list[Array]]]:
-        """The solution and its derivative, with the carries that are wanted."""
+    def join(floats: list[list[Any]], rest: tuple[Any, ...]) -> tuple[Any, ...]:
+        trees = zip(parts, floats, rest[0], strict=True)
+        params, initial, again, xs = (part.join(mine, others) for part, mine, others in trees)
+        return params, initial, again, Steps(xs, *rest[1])
 
-        @jax.custom_jvp
-        def solve(params: Params, initial: Carry, steps: Steps) -> tuple[Carry, list[Array]]:
-            def piece(carry: Carry, steps: Steps, start: None) -> tuple[Carry, list[Array]]:
-                def body(held: Carry, inputs: tuple[Any, ...]) -> tuple[Carry, list[Array]]:
-                    zx, valid, reset = inputs
-                    before = _restart(reset, initial, held)
-                    carry, y = cell.update(params, before, zx, cell.recurrent(params, before))
-                    carry = select(valid, carry, held)
-                    return carry, wanted.pick(carry, wanted.extra(y))
+    @jax.custom_jvp
+    def solve(floats: list[list[Any]], rest: tuple[Any, ...]) -> tuple[list[Any], ...]:
+        params, initial, again, steps = join(floats, rest)
 
-                return loop(body, carry, (_project(cell, params, steps), *steps[1:3]))
+        def piece(carry: Carry, steps: Steps, start: None) -> tuple[Carry, Carry]:
+            def advance(held: Carry, step: tuple[Any, ...]) -> Carry:
+                z, valid, reset = step
+                held = restart(reset, again, held)
+                new = cell.update(params, held, add(z, cell.recurrent(params, held)))
+                return select(valid, new, held)
 
-            return _by_chunk(piece, initial, steps, None, size, reverse)
+            inputs = project(cell, params, steps), steps.valid, steps.reset
+            return solver.solve(advance, carry, inputs, reverse)
 
-        @partial(solve.defjvp, symbolic_zeros=True)
-        def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-            params, initial, steps = primals
-            last, kept = checkpoint_name(solver(everything)(*primals), TRAJECTORY)
-            leaves, extra = kept[: structure.num_leaves], kept[structure.num_leaves :]
-            carries = structure.unflatten(leaves)
-            v_initial = _instantiate(tangents[1], initial)
-            dxs = None if _all_zero(tangents[2].xs) else _instantiate(tangents[2].xs, steps.xs)
+        last, carries = by_chunk(piece, initial, steps, None, chunk, reverse)
+        return (*_divide(last)[:2], *_divide(carries)[:2])
 
-            def piece(v: Carry, part: tuple[Any, ...], start: Carry) -> tuple[Carry, list[Array]]:
-                steps, dxs, carries = part
-                before = tree_map(partial(_shift, reverse=reverse), start, carries)
-                again = tree_map(lambda a, b: jnp.broadcast_to(a, b.shape), initial, before)
-                before = _restart(steps.reset, again, before)
-                at = params, before, steps
-                system = _linearize(cell, output, uses_params, at, tangents[0], dxs)
+    @partial(solve.defjvp, symbolic_zeros=True)
+    def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        last, last_rest, carries, carries_rest = solve(*primals)
+        last, carries = checkpoint_name((last, carries), TRAJECTORY)
+        params, initial, again, steps = join(*primals)
+        every = state(carries, carries_rest)
+        dparams, dinitial, dagain, dxs = map(_tangent, tangents[0], primals[0])
+        zeros = [jnp.zeros_like(leaf) for leaf in primals[0][1]]
+        dinitial, dagain = (zeros if dot is None else dot for dot in (dinitial, dagain))
 
-                def body(held: Carry, inputs: tuple[Any, ...]) -> tuple[Carry, list[Array]]:
-                    coefficients, valid, reset = inputs
-                    v, dy = system.apply(coefficients, _restart(reset, v_initial, held))
-                    v = select(valid, v, held)
-                    return v, wanted.pick(v, dy)
+        def piece(v: list[Array], part: tuple[Any, ...], start: Carry) -> tuple[Any, Any]:
+            steps, dxs, carries = part
+            held = begin(start, again, carries, steps, reverse)
+            coefficients, apply = _linearize(cell, params, held, steps, dparams, dxs)
 
-                return loop(body, v, (system.coefficients, *steps[1:3]))
+            def advance(v: list[Array], step: tuple[Any, ...]) -> list[Array]:
+                coefficients, valid, reset = step
+                v = restart(reset, dagain, v)
+                return select(valid, apply(coefficients, v), v)
 
-            starts = tree_map(partial(_starts, size=size, reverse=reverse), initial, carries)
-            if size < time:  # what is rebuilt for one chunk is not kept for the others
-                piece = jax.checkpoint(
-                    piece, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False
-                )
-            tangent = _by_chunk(piece, v_initial, (steps, dxs, carries), starts, size, reverse)
-            return (last, wanted.pick(carries, extra)), tangent
+            flags = _flags(steps.valid, again), _flags(steps.reset, again)
+            return solver.linear(advance, v, (coefficients, *flags), reverse)
 
-        return solve
+        if chunk is not None:  # what is rebuilt for one chunk is not kept for the others
+            piece = jax.checkpoint(
+                piece, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False
+            )
+        first = _before(initial, every, reverse, chunk)
+        v, vs = by_chunk(piece, dinitial, (steps, dxs, every), first, chunk, reverse)
+        solution = last, last_rest, carries, carries_rest
+        return solution, (v, _nothing(last_rest), vs, _nothing(carries_rest))
 
-    wanted = everything if return_carries else output
-    last, picked = solver(wanted)(params, initial, steps)
-    carries = structure.unflatten(picked[: structure.num_leaves]) if return_carries else None
-    return last, wanted.join(picked), carries
-
-
-def _restart(reset: PyTree, initial: Carry, held: Carry) -> Carry:
-    return held if reset is None else select(reset, initial, held)
-
-
-def _shift(start: Array, after: Array, *, reverse: bool) -> Array:
-    """From the carries after every step of a chunk to those before."""
-    if reverse:
-        return jnp.concatenate([after[1:], start[None]])
-    return jnp.concatenate([start[None], after[:-1]])
-
-
-def _starts(initial: Array, after: Array, *, size: int, reverse: bool) -> Array:
-    """The carry before each chunk."""
-    if reverse:
-        return jnp.concatenate([after[size::size], initial[None]])
-    return jnp.concatenate([initial[None], after[size - 1 : -1 : size]])
-
-
-class _System(NamedTuple):
-    """The linearised steps: ``apply(coefficients[t], v) -> (v, dy)``."""
-
-    coefficients: PyTree
-    apply: Callable[[PyTree, Carry], tuple[Carry, list[Array]]]
+    floats = [part.floats for part in parts]
+    last, last_rest, carries, carries_rest = solve(
+        floats, ([part.rest for part in parts], tuple(steps[1:]))
+    )
+    return state(last, last_rest), state(carries, carries_rest)
 
 
 def _linearize(
-    cell: Cell,
-    output: _Output,
-    uses_params: bool,
-    at: tuple[Params, Carry, Steps],
-    dparams: PyTree,
-    dxs: PyTree,
-) -> _System:
-    """The tangent system about the parameters, the carries before each step, and the steps."""
-    params, before, steps = at
+    cell: Cell, params: Params, held: Carry, steps: Steps, dparams: Any, dxs: Any
+) -> tuple[PyTree, Callable[[PyTree, list[Array]], list[Array]]]:
+    """The tangent system of some steps about the carries that they begin with.
 
-    def update(params: Params, carry: Carry, zx: PyTree, zh: PyTree) -> tuple[Carry, Any]:
-        carry, y = cell.update(params, carry, zx, zh)
-        return carry, output.extra(y)
+    Returns ``(coefficients, apply)``: ``apply(coefficients[t], v)`` is the next v.
+    """
+    p, s, x = _divide(params), _divide(held), _divide(steps.xs)
 
-    project = lambda params, xs: _project(cell, params, steps._replace(xs=xs))  # noqa: E731
-    zx, zh = project(params, steps.xs), cell.recurrent(params, before)
-    perturbed = not _all_zero(dparams)
-    dzx, dzh, direct = _zeros(zx), None, None
-    if dxs is not None:
-        _, dzx = jax.jvp(partial(project, params), (steps.xs,), (dxs,))
-    if perturbed:
-        dparams = _instantiate(dparams, params)
-        _, (more, dzh) = jax.jvp(
-            lambda params: (project(params, steps.xs), cell.recurrent(params, before)),
-            (params,),
-            (dparams,),
-        )
-        dzx = more if dxs is None else tree_map(jnp.add, dzx, more)
-    if perturbed and uses_params:
-        by_params = lambda p: update(p, before, zx, zh)  # noqa: E731
-        _, direct = jax.jvp(by_params, (params,), (dparams,))
-        whole = jax.eval_shape(jax.vmap(partial(update, params)), before, zx, zh)
-        # what is a parameter itself has no time axis
-        direct = tree_map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), direct, whole)
+    def pre(params: list[Array], xs: list[Array]) -> PyTree:
+        mine = steps._replace(xs=x.join(xs, x.rest))
+        return pre_activations(cell, p.join(params, p.rest), mine, held)
 
-    residuals, local = _linearize_each(partial(update, params), before, zx, zh)
-    _, through = jax.linearize(partial(cell.recurrent, params), _zeros(_first(before)))
-    added = _added(local, *(_first(tree) for tree in (residuals, before, zx, zh)))
-    dzx, dzh = jax.tree.leaves(dzx), [None] * len(added) if dzh is None else jax.tree.leaves(dzh)
-    for k, both in enumerate(added):
-        if both:  # only zx + zh matters: one tangent, and one cotangent, for the two
-            dzh[k], dzx[k] = dzx[k] if dzh[k] is None else dzh[k] + dzx[k], None
-    zx_structure = jax.tree.structure(zx)
-    zx_zeros = jax.tree.leaves(_zeros(_first(zx)))
+    z = _divide(pre(p.floats, x.floats))
+    dz = _push(lambda *at: _divide(pre(*at)).floats, (p.floats, x.floats), (dparams, dxs))
 
-    def apply(coefficients: PyTree, v: Carry) -> tuple[Carry, list[Array]]:
-        residual, dzx, dzh, direct = coefficients
-        dzx = [zero if d is None else d for zero, d in zip(zx_zeros, dzx, strict=True)]
-        leaves, structure = jax.tree.flatten(through(v))
-        leaves = [z if d is None else z + d for z, d in zip(leaves, dzh, strict=True)]
-        out = local(residual, v, zx_structure.unflatten(dzx), structure.unflatten(leaves))
-        return out if direct is None else tree_map(jnp.add, out, direct)
+    def update(params: Any, s_floats: Any, z_floats: Any, s_rest: Any, z_rest: Any) -> list[Array]:
+        carry, mine = s.join(s_floats, s_rest), z.join(z_floats, z_rest)
+        return _divide(cell.update(p.join(params, p.rest), carry, mine)).floats
 
-    return _System((residuals, dzx, dzh, direct), apply)
+    points = (s.floats, z.floats), (s.rest, z.rest)
+    residuals, local, uses_params = _linearize_each(update, p.floats, *points)
+    direct = None
+    if uses_params:
+        at = lambda params: update(params, *points[0], *points[1])  # noqa: E731
+        direct = _push(at, (p.floats,), (dparams,))
+    if direct is not None:  # what is a parameter itself has no time axis
+        direct = [jnp.broadcast_to(d, leaf.shape) for d, leaf in zip(direct, s.floats, strict=True)]
+    zero_s, zero_z = ([jnp.zeros_like(leaf[0]) for leaf in leaves] for leaves in points[0])
+
+    def linear_part(s_rest: Any, z_rest: Any) -> Callable[[list[Array]], list[Array]]:
+        """V -> R v, as a part of dz; R may depend on what of the carry has no derivative."""
+
+        def recurrent(leaves: list[Array]) -> list[Array]:
+            zh = cell.recurrent(params, s.join(leaves, s_rest))
+            return _divide(add(z.join(zero_z, z_rest), zh)).floats
+
+        return jax.linearize(recurrent, zero_s)[1]
+
+    fixed = None if s.rest else linear_part([], tree_map(lambda leaf: leaf[0], z.rest))
+
+    def apply(coefficients: PyTree, v: list[Array]) -> list[Array]:
+        residual, dz, direct, rest = coefficients
+        moved = (fixed or linear_part(*rest))(v)
+        moved = moved if dz is None else [a + b for a, b in zip(dz, moved, strict=True)]
+        new = local(residual, v, moved)
+        return new if direct is None else [a + b for a, b in zip(new, direct, strict=True)]
+
+    return (residuals, dz, direct, points[1]), apply
 
 
 def _linearize_each(
-    f: Callable[..., PyTree], *points: PyTree
-) -> tuple[list[Array], Callable[..., PyTree]]:
+    f: Callable[..., list[Array]], params: list[Array], points: Any, rest: Any
+) -> tuple[list[Array], Callable[..., list[Array]], bool]:
     """Linearise f at every time step in bulk.
 
-    Returns the residuals that vary over time, with a leading time axis, and
-    ``local(residuals[t], *tangents)``. Residuals that do not (a kernel inside an update) are
-    kept once.
+    Returns the residuals that vary over time, with a leading time axis;
+    ``local(residuals[t], *tangents)``; and whether f reads the parameters at all. Residuals
+    that do not vary (a kernel inside an update) are kept once.
     """
     structure = None
 
-    def at(*point: PyTree) -> list[Array]:
+    def at(params: list[Array], points: Any, rest: Any) -> list[Array]:
         nonlocal structure
-        leaves, structure = jax.tree.flatten(jax.linearize(f, *point)[1])
+        linear = jax.linearize(lambda *point: f(params, *point, *rest), *points)[1]
+        leaves, structure = jax.tree.flatten(linear)
         return leaves
 
-    varies = _depends(jax.make_jaxpr(at)(*(_first(p) for p in points)))
+    one = jax.eval_shape(lambda t: tree_map(lambda leaf: leaf[0], t), (points, rest))
+    jaxpr = jax.make_jaxpr(at)(params, *one).jaxpr
+    count = len(params)
+    varies = _reached(jaxpr, jaxpr.invars[count:])
+    uses_params = not set(jaxpr.invars[:count]).isdisjoint(_read(jaxpr))
     axes = [0 if each else None for each in varies]
-    leaves = jax.vmap(at, out_axes=axes)(*points)
+    leaves = jax.vmap(partial(at, params), out_axes=axes)(points, rest)
     fixed = [leaf for leaf, each in zip(leaves, varies, strict=True) if not each]
 
-    def local(residuals: list[Array], *tangents: PyTree) -> PyTree:
+    def local(residuals: list[Array], *tangents: PyTree) -> list[Array]:
         mine, constant = iter(residuals), iter(fixed)
         joined = [next(mine) if each else next(constant) for each in varies]
         return jax.tree.unflatten(structure, joined)(*tangents)
 
-    return [leaf for leaf, each in zip(leaves, varies, strict=True) if each], local
+    varying = [leaf for leaf, each in zip(leaves, varies, strict=True) if each]
+    return varying, local, uses_params
 
 
-def _depends(closed: Any) -> list[bool]:
-    """Which outputs of a jaxpr depend on its inputs."""
-    seen = set(closed.jaxpr.invars)
-    for eqn in closed.jaxpr.eqns:
+def _reached(jaxpr: Any, inputs: Any) -> list[bool]:
+    """Which outputs of a jaxpr depend on these of its inputs."""
+    seen = set(inputs)
+    for eqn in jaxpr.eqns:
         if any(not isinstance(v, Literal) and v in seen for v in eqn.invars):
             seen.update(eqn.outvars)
-    return [not isinstance(v, Literal) and v in seen for v in closed.jaxpr.outvars]
+    return [not isinstance(v, Literal) and v in seen for v in jaxpr.outvars]
 
 
-def _added(local: Callable[..., PyTree], residual: PyTree, *point: PyTree) -> list[bool]:
-    """Which leaves of zh the linearised update only ever sees added to that of zx.
+def _read(jaxpr: Any) -> set[Any]:
+    """The variables that a jaxpr reads."""
+    read = [*jaxpr.outvars, *(v for eqn in jaxpr.eqns for v in eqn.invars)]
+    return {v for v in read if not isinstance(v, Literal)}
 
-    Told by the transpose: the two cotangents are then one and the same variable.
+
+def depends(f: Callable[..., PyTree], x: PyTree, *others: PyTree) -> bool:
+    """Whether f looks at its first argument, told by a trace.
+
+    Args:
+      f: the function.
+      x: its first argument, or the shapes of it.
+      *others: the others, alike.
+
+    Example:
+      >>> from jaxrnn.trajectory import depends
+      >>> depends(lambda x: 2 * x, 1.0), depends(lambda x, y: 2 * y, 1.0, 1.0)
+      (True, False)
     """
-    v, zx, zh = point
-    if jax.tree.structure(zx) != jax.tree.structure(zh):
-        return [False] * len(jax.tree.leaves(zh))
-    out = jax.eval_shape(local, residual, v, zx, zh)
-
-    def transpose(residual: PyTree, cotangent: PyTree) -> PyTree:
-        return jax.linear_transpose(partial(local, residual), v, zx, zh)(cotangent)[1:]
-
-    outvars = jax.make_jaxpr(transpose)(residual, out).jaxpr.outvars
-    half = len(outvars) // 2
-    return [a is b for a, b in zip(outvars[:half], outvars[half:], strict=True)]
+    jaxpr = jax.make_jaxpr(f)(x, *others).jaxpr
+    return any(_reached(jaxpr, jaxpr.invars[: len(jax.tree.leaves(x))]))
 
 
-def _zeros(like: PyTree) -> PyTree:
-    return tree_map(jnp.zeros_like, like)
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
 
 
-def _all_zero(tangents: PyTree) -> bool:
-    return all(isinstance(t, SymbolicZero) for t in jax.tree.leaves(tangents))
+def _tangent(tangents: list[Any], primals: list[Any]) -> list[Array] | None:
+    """None where nothing is perturbed, else with zeros for what is not."""
+    if all(map(_is_zero, tangents)):
+        return None
+    pairs = zip(tangents, primals, strict=True)
+    return [jnp.zeros_like(x) if _is_zero(t) else t for t, x in pairs]
 
 
-def _instantiate(tangents: PyTree, primals: PyTree) -> PyTree:
-    is_zero = lambda t: isinstance(t, SymbolicZero)  # noqa: E731
-    one = lambda t, x: jnp.zeros_like(x) if is_zero(t) else t  # noqa: E731
-    return tree_map(one, tangents, primals, is_leaf=is_zero)
+def _push(
+    f: Callable[..., list[Array]], points: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> list[Array] | None:
+    """The derivative of f along the tangents that there are; None if there are none."""
+    there = [k for k, tangent in enumerate(tangents) if tangent is not None]
+    if not there:
+        return None
+
+    def g(*some: Any) -> list[Array]:
+        full = list(points)
+        for k, x in zip(there, some, strict=True):
+            full[k] = x
+        return f(*full)
+
+    return jax.jvp(g, tuple(points[k] for k in there), tuple(tangents[k] for k in there))[1]
+
+
+def _nothing(leaves: list[Any]) -> list[Any]:
+    """The tangents of what has none."""
+    return [np.zeros(leaf.shape, jax.dtypes.float0) for leaf in leaves]

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
 
 from jaxrnn import checks
-from jaxrnn.base import Array, Carry, Cell, Layer, Params, PyTree
-from jaxrnn.checks import check_carry, check_params
-from jaxrnn.trajectory import Steps, select, trajectory
+from jaxrnn.base import (
+    Array,
+    Carry,
+    Cell,
+    Layer,
+    Params,
+    PyTree,
+    add,
+    check_cell,
+    restart,
+    select,
+)
+from jaxrnn.closures import hoist
+from jaxrnn.solvers import Solver, sequential
+from jaxrnn.trajectory import Steps, begin, by_chunk, depends, pre_activations, trajectory
 
-__all__ = ["Options", "check_cell", "run", "scan"]
+__all__ = ["Options", "run", "scan", "step_keys", "turn", "unroll"]
 
 CHUNK_BYTES = 2 << 20  # projected inputs of a chunk stay in a core's second-level cache
 CHUNK_MAX = 40  # a batch that `vmap` adds is not seen, so its chunks must be modest anyway
 
+P = TypeVar("P")
+C = TypeVar("C")
 tree_map = jax.tree.map
 
 
@@ -26,13 +42,16 @@ class Options(NamedTuple):
 
     Attributes:
       valid: booleans ``(T, *batch)`` or None: lengths and mask in one.
-      reset: booleans ``(T, *batch)`` or None.
-      keys: a PRNG key for every step ``(T,)``, or None for a deterministic run. A cell of
-        several parts may get a tree of each of these three.
+      reset: booleans ``(T, *batch)`` or None: a new sequence begins before the step, whatever
+        the direction.
+      reset_carry: what it begins from, or None for the cell's own initial carry.
+      key: a PRNG key, or None for a deterministic run.
+      start: the absolute time of the first step.
+      hold: whether the outputs of skipped steps are those of the last valid one.
       reverse: run from the last step to the first.
       return_carries: whether every carry is wanted.
+      solver: who solves for the carries.
       chunk: steps per chunk, or None to choose.
-      unroll: steps per loop iteration.
       path: where the parameters are in those of the whole network, for errors.
 
     Example:
@@ -41,54 +60,132 @@ class Options(NamedTuple):
       False
     """
 
-    valid: PyTree = None
-    reset: PyTree = None
-    keys: PyTree = None
+    valid: Array | None = None
+    reset: Array | None = None
+    reset_carry: Carry | None = None
+    key: Array | None = None
+    start: Array | int = 0
+    hold: bool = False
     reverse: bool = False
     return_carries: bool = False
+    solver: Solver = sequential()
     chunk: int | None = None
-    unroll: int = 1
     path: str = "params"
 
-    def fold(self, number: int) -> PyTree:
-        """The keys of one part of a network, apart from those of the others."""
-        if self.keys is None:
-            return None
-        return jax.vmap(lambda key: jax.random.fold_in(key, number))(self.keys)
+    def fold(self, number: int) -> Array | None:
+        """The key of one part of a network, apart from those of the others."""
+        return None if self.key is None else jax.random.fold_in(self.key, number)
+
+    def keys(self, number: int, time: int) -> Array | None:
+        """A key for every step of one part of a network, by its absolute time."""
+        key = self.fold(number)
+        return None if key is None else step_keys(key, self.start, time)
+
+    def part(self, number: int, path: str) -> Options:
+        """The options of one part of a network."""
+        carry = None if self.reset_carry is None else self.reset_carry[number]
+        return self._replace(key=self.fold(number), reset_carry=carry, path=path)
 
 
-def check_cell(argument: str, cell: Any) -> None:
-    """Raise TypeError unless this is what `scan` can run.
+def step_keys(key: Array, start: Array | int, time: int) -> Array:
+    """A key for every step, by its absolute time.
 
     Args:
-      argument: what it is called.
-      cell: a `Cell` or a `Layer`.
-
-    Raises:
-      TypeError: if it is neither.
+      key: a threefry key.
+      start: the absolute time of the first step.
+      time: T.
 
     Example:
-      >>> import jaxrnn
-      >>> from jaxrnn.unroll import check_cell
-      >>> check_cell("cell", jaxrnn.lstm)
+      >>> import jax
+      >>> from jaxrnn.unroll import step_keys
+      >>> step_keys(jax.random.key(0), 5, 3).shape
+      (3,)
     """
-    if not isinstance(cell, Cell | Layer):
-        raise TypeError(f"{argument}: expected a Cell or a Layer, got {type(cell).__name__}")
+    return jax.vmap(partial(jax.random.fold_in, key))(start + jnp.arange(time, dtype=jnp.int32))
+
+
+@overload
+def scan(
+    cell: Cell[P, C] | Layer[P, C],
+    params: P,
+    xs: ArrayLike | PyTree,
+    carry: C | tuple[Any, ...] | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    reset_carry: C | tuple[Any, ...] | None = None,
+    gaps: Literal["zero", "hold"] = "zero",
+    reverse: bool = False,
+    key: Array | None = None,
+    start: int | Array = 0,
+    return_carries: Literal[False] = False,
+    solver: Solver | None = None,
+    chunk: int | None = None,
+    unroll: int = 1,
+) -> tuple[C, Array]: ...
+
+
+@overload
+def scan(
+    cell: Cell[P, C] | Layer[P, C],
+    params: P,
+    xs: ArrayLike | PyTree,
+    carry: C | tuple[Any, ...] | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    reset_carry: C | tuple[Any, ...] | None = None,
+    gaps: Literal["zero", "hold"] = "zero",
+    reverse: bool = False,
+    key: Array | None = None,
+    start: int | Array = 0,
+    return_carries: Literal[True],
+    solver: Solver | None = None,
+    chunk: int | None = None,
+    unroll: int = 1,
+) -> tuple[C, Array, C]: ...
+
+
+@overload
+def scan(
+    cell: Cell[P, C] | Layer[P, C],
+    params: P,
+    xs: ArrayLike | PyTree,
+    carry: C | tuple[Any, ...] | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    reset_carry: C | tuple[Any, ...] | None = None,
+    gaps: Literal["zero", "hold"] = "zero",
+    reverse: bool = False,
+    key: Array | None = None,
+    start: int | Array = 0,
+    return_carries: bool,
+    solver: Solver | None = None,
+    chunk: int | None = None,
+    unroll: int = 1,
+) -> tuple[Any, ...]: ...
 
 
 def scan(
-    cell: Cell | Layer,
-    params: Params,
-    xs: Array,
-    carry: Carry | None = None,
+    cell: Any,
+    params: Any,
+    xs: Any,
+    carry: Any = None,
     *,
-    lengths: Array | None = None,
-    mask: Array | None = None,
-    reset: Array | None = None,
+    lengths: Any = None,
+    mask: Any = None,
+    reset: Any = None,
+    reset_carry: Any = None,
+    gaps: Literal["zero", "hold"] = "zero",
     reverse: bool = False,
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: bool = False,
+    solver: Solver | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> Any:
@@ -108,26 +205,39 @@ def scan(
       cell: a `Cell` or a `Layer`.
       params: its parameters.
       xs: ``(T, *batch, D)``, floating, of the dtype of the parameters; any number of batch
-        axes, none included.
-      carry: the initial carry, ``cell.carry(params, batch_shape)`` (zeros) if None.
+        axes, none included. For a cell that takes more than one, a pytree of arrays with the
+        leading axes ``(T, *batch)``.
+      carry: the initial carry, ``cell.carry(params, batch_shape)`` (zeros) if None; a plain
+        tuple such as ``(h, c)`` is taken in the order of the carry's fields.
       lengths: integers ``(*batch,)`` in 0..T. Steps past a row's length leave its carry
         untouched and give zero outputs; what the padding holds, NaN included, reaches
         neither values nor gradients. Traced lengths are clipped to 0..T.
       mask: booleans ``(T, *batch)``, the same for gaps anywhere: False skips the step.
-      reset: booleans ``(T, *batch)``: True restarts that row from its initial carry before
-        the step. A step that is masked or past the length is skipped, its reset too.
+      reset: booleans ``(T, *batch)``: True says that a new sequence begins with that step, so
+        its row restarts from `reset_carry`, masked or not; past a row's length it says nothing.
+        Backward, the boundary is the same one, between the step and the one before it. So a
+        row of several sequences equals these alone, and a scan equals the scans of its pieces
+        with the carry handed on, and single steps.
+      reset_carry: what a reset restarts from; the cell's own initial carry (zeros, or learned)
+        if None, whatever `carry` was given.
+      gaps: outputs of skipped steps: ``"zero"``, or to ``"hold"`` the last valid one of the
+        same sequence, zero before the first.
       reverse: run each row backward inside its own length; outputs keep the order of xs.
       key: a PRNG key for stochastic cells and dropout; without one they are deterministic.
-      start: the absolute time of ``xs[0]``. Randomness depends on (key, absolute time) only,
-        so a sequence run in pieces, each with its ``start``, agrees with the whole.
+      start: the absolute time of ``xs[0]``. Randomness depends on (key, absolute time) or on
+        the key alone, so a sequence run in pieces, each with its ``start``, agrees with the
+        whole.
       return_carries: also return the carry after every step.
+      solver: who solves for the carries; `jaxrnn.sequential`, one step after the other, if
+        None.
       chunk: steps per chunk: the unit in which inputs are projected and gradients rebuilt.
         Chosen from the sizes if None. It changes memory and speed, not the function.
-      unroll: steps per loop iteration, as in `lax.scan`.
+      unroll: steps per loop iteration of the sequential solver, as in `lax.scan`.
 
     Returns:
       ``(carry, ys)``: the last carry and the outputs ``(T, *batch, H)``; with
-      `return_carries`, ``(carry, ys, carries)``.
+      `return_carries`, ``(carry, ys, carries)``. Run backward into a row that begins a new
+      sequence at its first step, the last carry is that of the sequence before, not yet begun.
 
     Raises:
       TypeError: for a wrong type or dtype, or parameters or a carry of another structure.
@@ -148,33 +258,47 @@ def scan(
     of the implicit function theorem; see `jaxrnn.trajectory`.
     """
     check_cell("cell", cell)
-    xs = checks.check_floating("xs", xs)
-    if xs.ndim < 2:
-        raise ValueError(f"xs: expected (T, *batch, D), at least two axes, got shape {xs.shape}")
-    if xs.shape[-1] == 0:
-        raise ValueError(f"xs: expected at least one feature (D), got shape {xs.shape}")
+    xs = checks.check_inputs(cell, "xs", xs, "(T, *batch")
     checks.check_bool("reverse", reverse)
     checks.check_bool("return_carries", return_carries)
+    checks.check_choice("gaps", gaps, ("zero", "hold"))
     checks.check_positive("unroll", unroll)
     if chunk is not None:
         checks.check_positive("chunk", chunk)
-    time, batch = xs.shape[0], xs.shape[1:-1]
+    if solver is None:
+        solver = sequential(unroll=unroll)
+    elif not isinstance(solver, Solver):
+        raise TypeError(f"solver: expected a Solver, such as jaxrnn.sequential(), got {solver!r}")
+    lead = jax.tree.leaves(xs)[0]
+    time, *batch = lead.shape[: lead.ndim - cell.axes]
+    whole = (time, *batch)
     valid = None
     if lengths is not None:
-        lengths = checks.check_lengths(lengths, time, batch)
+        lengths = checks.check_lengths(lengths, time, tuple(batch))
         steps = jnp.arange(time, dtype=jnp.int32).reshape((time,) + (1,) * len(batch))
-        valid = steps < lengths
-    if mask is not None:
-        mask = checks.check_flags("mask", mask, (time, *batch))
-        valid = mask if valid is None else valid & mask
+        valid = jnp.broadcast_to(steps, whole) < jnp.broadcast_to(lengths, whole)
     if reset is not None:
-        reset = checks.check_flags("reset", reset, (time, *batch))
-    keys = None
+        reset = checks.check_flags("reset", reset, whole)
+        reset = reset if valid is None else reset & valid
+    if mask is not None:
+        mask = checks.check_flags("mask", mask, whole)
+        valid = mask if valid is None else valid & mask
+    if reset_carry is not None and reset is None:
+        raise ValueError("reset_carry: expected it only with reset, got reset=None")
     if key is not None:
-        checks.check_key("key", key)
-        times = checks.check_start("start", start) + jnp.arange(time, dtype=jnp.int32)
-        keys = jax.vmap(partial(jax.random.fold_in, key))(times)
-    options = Options(valid, reset, keys, bool(reverse), bool(return_carries), chunk, unroll)
+        key, start = checks.check_key("key", key), checks.check_start("start", start)
+    options = Options(
+        valid,
+        reset,
+        reset_carry,
+        key,
+        start,
+        gaps == "hold",
+        bool(reverse),
+        bool(return_carries),
+        solver,
+        chunk,
+    )
     carry, ys, carries = run(cell, params, xs, carry, options)
     return (carry, ys, carries) if return_carries else (carry, ys)
 
@@ -205,58 +329,140 @@ def run(
       >>> run(jaxrnn.gru, params, jax.numpy.ones((7, 3)), None, Options())[1].shape
       (7, 5)
     """
-    batch = jax.tree.leaves(xs)[0].shape[1:-1]
-    if cell.sequence is None:
-        check_params(cell, params, xs, argument=options.path)
-    if carry is None:
-        carry = cell.carry(params, batch)
-    else:
-        carry = tree_map(jnp.asarray, carry)
-        check_carry(cell, params, carry, batch)
-    if cell.sequence is not None:
-        return cell.sequence(params, xs, carry, options)
-    static = (options.reverse, options.return_carries, options.chunk, options.unroll)
-    return _unroll(cell, *static, params, xs, carry, options.valid, options.reset, options.keys)
+    params = checks.arrays(params)
+    checks.check_params(cell, params, xs, argument=options.path)
+    lead = jax.tree.leaves(xs)[0]
+    batch = lead.shape[1 : lead.ndim - cell.axes]
+    initial = None if carry is None else checks.check_carry(cell, params, carry, batch)
+    if options.reset_carry is not None:
+        again = checks.check_carry(cell, params, options.reset_carry, batch, argument="reset_carry")
+        options = options._replace(reset_carry=again)
+    if isinstance(cell, Layer):
+        initial = cell.carry(params, batch) if initial is None else initial
+        return cell.sequence(params, xs, initial, options)
+    if options.key is not None and cell.sample is not None:
+        params = cell.sample(params, options.key, batch)
+    own = None
+    if initial is None or (options.reset is not None and options.reset_carry is None):
+        own = cell.carry(params, batch)
+    initial = own if initial is None else initial
+    again = own if options.reset_carry is None else options.reset_carry
+    again = initial if again is None else again  # where there is no reset, it is not looked at
+    keys = None
+    if options.key is not None and cell.randomize is not None:
+        keys = step_keys(options.key, options.start, lead.shape[0])
+    return unroll(
+        cell, params, initial, again, Steps(xs, options.valid, options.reset, keys), options
+    )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def unroll(
+    cell: Cell, params: Params, initial: Carry, again: Carry, steps: Steps, options: Options
+) -> tuple[Carry, PyTree, Carry]:
+    """The trajectory of a cell and its outputs.
+
+    Args:
+      cell: the cell.
+      params: its parameters, noise of the sequence included.
+      initial: the carry before the first step.
+      again: the carry that a reset restarts from.
+      steps: inputs, flags and keys; a part of the carry may have flags of its own.
+      options: of these only how to run: what `steps` has is not looked at again.
+
+    Returns:
+      ``(carry, ys, carries)``, as `run`.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> from jaxrnn.trajectory import Steps
+      >>> from jaxrnn.unroll import Options, unroll
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
+      >>> h = jaxrnn.gru.carry(params)
+      >>> unroll(jaxrnn.gru, params, h, h, Steps(jax.numpy.ones((7, 3))), Options())[1].shape
+      (7, 5)
+    """
+    how = options.hold, options.reverse, options.return_carries, options.chunk, options.solver
+    hoisted = hoist(cell, params, initial, steps.xs)
+    if hoisted is None:
+        return _unroll(cell, *how, params, initial, again, steps)
+    cell, params = hoisted
+    return _unroll.__wrapped__(cell, *how, params, initial, again, steps)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
 def _unroll(
     cell: Cell,
+    hold: bool,
     reverse: bool,
     return_carries: bool,
     chunk: int | None,
-    unroll: int,
+    solver: Solver,
     params: Params,
-    xs: PyTree,
     initial: Carry,
-    valid: PyTree,
-    reset: PyTree,
-    keys: PyTree,
+    again: Carry,
+    steps: Steps,
 ) -> tuple[Carry, PyTree, Carry]:
-    time, *batch, _ = jax.tree.leaves(xs)[0].shape
-    steps = Steps(xs, valid, reset, None if cell.randomize is None else keys)
-    size = min(chunk, time) if chunk else _chunk(cell, params, xs, unroll)
-    options = {"reverse": reverse, "return_carries": return_carries, "unroll": unroll}
-    solve = partial(trajectory, cell, chunk=size, **options)
-    if time == 0:
+    time = jax.tree.leaves(steps.xs)[0].shape[0]
+    if isinstance(time, int) and time == 0:
         one = tree_map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), steps)
-        outputs = jax.eval_shape(solve, params, initial, one)[1:]
-        return initial, *tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), outputs)
-    one = tree_map(lambda leaf: leaf[0], (xs, valid))
-    after = jax.eval_shape(partial(_step, cell), params, initial, *one)
-    last, ys, carries = solve(params, tree_map(_settle, initial, after), steps)
-    for leaf in jax.tree.leaves(ys):
-        if leaf.shape[1 : 1 + len(batch)] != tuple(batch):
-            raise ValueError(
-                f"cell: expected outputs with the batch axes {tuple(batch)}, got "
-                f"{checks.describe(jax.typeof(leaf[0]))} from {cell.name!r}"
-            )
-    return last, select(valid, ys, tree_map(jnp.zeros_like, ys)), carries
+        rest = (cell, hold, reverse, return_carries, chunk, solver)
+        outputs = jax.eval_shape(partial(_unroll.__wrapped__, *rest), params, initial, again, one)
+        empty = tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), outputs[1:])
+        return initial, *empty
+    end = None
+    if steps.reset is None:
+        again = None
+    elif reverse:
+        end, reset = turn(steps.reset)
+        steps = steps._replace(reset=reset)
+    one = tree_map(lambda leaf: leaf[0], (steps.xs, steps.valid, steps.reset))
+    zx, z, after = jax.eval_shape(partial(_probe, cell), params, initial, again, *one)
+    initial = tree_map(_settle, initial, after)
+    again = None if again is None else tree_map(_settle, again, after)
+    size = _chunk(zx, time) if chunk is None else chunk
+    if not isinstance(time, int) or (size is not None and size >= time):
+        size = None
+    last, carries = trajectory(
+        cell, params, initial, again, steps, solver=solver, reverse=reverse, chunk=size
+    )
+    ys = _outputs(cell, params, initial, again, carries, steps, z, size, reverse)
+    if hold:
+        ys = _held(ys, steps, reverse)
+    else:
+        ys = select(steps.valid, ys, tree_map(_blank, ys))
+    return restart(end, again, last), ys, carries if return_carries else None
 
 
-def _step(cell: Cell, params: Params, carry: Carry, x: PyTree, valid: PyTree) -> Carry:
-    zx, zh = cell.project(params, x), cell.recurrent(params, carry)
-    return select(valid, cell.update(params, carry, zx, zh)[0], carry)
+def turn(reset: Array) -> tuple[Array, Array]:
+    """Boundaries for who runs from the last step to the first.
+
+    What is before the later of two steps is after it for who comes backward; the boundary of
+    the first step is where its sequence ends.
+
+    Args:
+      reset: booleans ``(T, ...)``, before each step.
+
+    Returns:
+      ``(end, reset)``: those after all steps, and before each step as it is run.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.unroll import turn
+      >>> end, reset = turn(jnp.array([True, False, True]))
+      >>> end.tolist(), reset.tolist()
+      (True, [False, True, False])
+    """
+    return reset[0], jnp.concatenate([reset[1:], jnp.zeros_like(reset[:1])])
+
+
+def _probe(
+    cell: Cell, params: Params, carry: Carry, again: Carry, x: PyTree, valid: Any, reset: Any
+) -> tuple[PyTree, PyTree, Carry]:
+    """The projected input of one step, its z, and the carry after it."""
+    zx = cell.project(params, x)
+    held = restart(reset, again, carry)
+    z = add(zx, cell.recurrent(params, held))
+    return zx, z, select(valid, cell.update(params, held, z), held)
 
 
 def _settle(leaf: Array, after: Any) -> Array:
@@ -265,17 +471,89 @@ def _settle(leaf: Array, after: Any) -> Array:
     Between devices a type also says how the array is spread: zeros are on all of them, but
     what is computed from a sharded batch is not, and a loop must not change types.
     """
-    after = jnp.zeros_like(after)
-    spread = jax.typeof(leaf) != jax.typeof(after) and leaf.dtype == after.dtype
-    return leaf + after if spread else leaf
+    if leaf.dtype != after.dtype or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+        return leaf
+    zeros = jnp.zeros_like(after)
+    return leaf if jax.typeof(leaf) == jax.typeof(zeros) else leaf + zeros
 
 
-def _chunk(cell: Cell, params: Params, xs: PyTree, unroll: int) -> int:
+def _chunk(zx: PyTree, time: Any) -> int | None:
     """Steps per chunk: projected inputs that fit the cache, dividing T where that can be."""
-    time = jax.tree.leaves(xs)[0].shape[0]
-    one = tree_map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
-    zx = jax.eval_shape(cell.project, params, one)
-    step = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(zx))
-    most = max(unroll, min(CHUNK_MAX, CHUNK_BYTES // max(step, 1), time))
+    leaves = jax.tree.leaves(zx)
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in leaves]
+    if not all(isinstance(size, int) for size in (*sizes, time)):
+        return None  # of a symbolic shape nothing can be said
+    most = min(CHUNK_MAX, CHUNK_BYTES // max(sum(sizes), 1), time)
     divisors = [n for n in range(max(1, most // 2), most + most // 8 + 1) if time % n == 0]
     return min(divisors, key=lambda n: abs(n - most), default=max(1, most))
+
+
+def _outputs(
+    cell: Cell,
+    params: Params,
+    initial: Carry,
+    again: Carry,
+    carries: Carry,
+    steps: Steps,
+    z: PyTree,
+    size: int | None,
+    reverse: bool,
+) -> PyTree:
+    """The outputs of all steps at once, or by chunks where an output looks at z."""
+    one = tree_map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), carries)
+    if not depends(lambda z, carry: cell.output(params, carry, z), z, one):
+        time = jax.tree.leaves(carries)[0].shape[0]
+        blank = tree_map(lambda leaf: jnp.zeros((time, *leaf.shape), leaf.dtype), z)
+        return _checked(cell, cell.output(params, carries, blank), steps)
+
+    def piece(start: Carry, part: tuple[Steps, Carry], _: None) -> tuple[Carry, PyTree]:
+        steps, carries = part
+        held = begin(start, again, carries, steps, reverse)
+        ys = cell.output(params, carries, pre_activations(cell, params, steps, held))
+        return tree_map(lambda leaf: leaf[0 if reverse else -1], carries), ys
+
+    if size is not None:  # what is rebuilt for one chunk is not kept for the others
+        piece = jax.checkpoint(piece, prevent_cse=False)
+    return _checked(cell, by_chunk(piece, initial, (steps, carries), None, size, reverse)[1], steps)
+
+
+def _checked(cell: Cell, ys: PyTree, steps: Steps) -> PyTree:
+    lead = jax.tree.leaves(steps.xs)[0]
+    wanted = lead.shape[: lead.ndim - cell.axes]
+    for leaf in jax.tree.leaves(ys):
+        if leaf.shape[: len(wanted)] != wanted:
+            one = jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+            raise ValueError(
+                f"cell: expected outputs with the batch axes {wanted[1:]}, got "
+                f"{checks.describe(one)} from {cell.name!r}"
+            )
+    return ys
+
+
+def _blank(leaf: Array) -> Array:
+    """Zeros; of keys there are none."""
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.extended) else jnp.zeros_like(leaf)
+
+
+def _held(ys: PyTree, steps: Steps, reverse: bool) -> PyTree:
+    """Outputs with those of skipped steps the last valid ones of the same sequence."""
+    if steps.valid is None:
+        return ys
+
+    def one(valid: Array, ys: PyTree, reset: Array | None = None) -> PyTree:
+        turned = (lambda leaf: jnp.flip(leaf, 0)) if reverse else (lambda leaf: leaf)
+        at = jnp.arange(valid.shape[0], dtype=jnp.int32).reshape(-1, *(1,) * (valid.ndim - 1))
+        newest = lax.cummax(jnp.where(turned(valid), at, -1), axis=0)
+        first = 0 if reset is None else lax.cummax(jnp.where(turned(reset), at, 0), axis=0)
+        there, index = newest >= first, jnp.maximum(newest, 0)
+
+        def pick(leaf: Array) -> Array:
+            wide = index.reshape(index.shape + (1,) * (leaf.ndim - index.ndim))
+            found = jnp.take_along_axis(turned(leaf), wide, axis=0)
+            return turned(select(there, found, _blank(found)))
+
+        return tree_map(pick, ys)
+
+    if steps.reset is None:
+        return jax.tree.map(one, steps.valid, ys)
+    return jax.tree.map(lambda v, r, ys: one(v, ys, r), steps.valid, steps.reset, ys)

@@ -12,6 +12,7 @@ from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_choice
 from jaxrnn.learning.losses import check_sequence
+from jaxrnn.solvers import sequential
 from jaxrnn.trajectory import Steps, trajectory
 from jaxrnn.unroll import scan
 
@@ -106,21 +107,30 @@ def gradient_norms(
     """
     xs, carry = start(cell, params, xs, carry)
     time, axes = xs.shape[0], xs.ndim - 1
+    first = jax.eval_shape(lambda *at: cell.advance(*at)[1], params, carry, xs[0])
+    silence = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
 
-    def update(params: Params, carry: Carry, zx: PyTree, zh: PyTree) -> tuple[Carry, Any]:
-        zx, change = zx
-        carry, y = cell.update(params, carry, zx, zh)
+    # The state and the last output are the carry of a cell whose update is a whole step.
+    def update(params: Params, held: tuple[Carry, Any], z: PyTree) -> tuple[Carry, Any]:
+        x, change = z
+        carry, y = cell.advance(params, held[0], x)
         return jax.tree.map(jnp.add, carry, change), y
 
-    def project(params: Params, xs: PyTree) -> PyTree:
-        xs, change = xs
-        return cell.project(params, xs), change
-
-    perturbed = cell._replace(project=project, update=update, randomize=None)
+    perturbed = Cell(
+        name=cell.name,
+        init=cell.init,
+        carry=lambda params, batch_shape=(): cell.carry(params, batch_shape),
+        project=lambda params, xs: xs,
+        recurrent=lambda params, held: None,
+        update=update,
+    )
 
     def value(carry: Carry, changes: PyTree, xs: Array) -> Array:
-        _, ys, _ = trajectory(perturbed, params, carry, Steps((xs, changes)))
-        return jnp.sum(loss(jax.tree.map(lambda y: y[-1], ys)))
+        steps = Steps((xs, changes))
+        (_, y), _ = trajectory(
+            perturbed, params, (carry, silence), None, steps, solver=sequential()
+        )
+        return jnp.sum(loss(y))
 
     zeros = jax.tree.map(lambda leaf: jnp.zeros((time, *leaf.shape), leaf.dtype), carry)
     first, later, inputs = jax.grad(value, argnums=(0, 1, 2))(carry, zeros, xs)

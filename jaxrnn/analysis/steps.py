@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn.analysis.gradients import start
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Layer, Params, PyTree
 from jaxrnn.learning.influence import flat_cell
+from jaxrnn.trajectory import Steps, pre_activations
 from jaxrnn.unroll import scan
 
 __all__ = ["gate_traces", "jacobian_singular_values"]
@@ -50,7 +51,7 @@ def gate_traces(cell: Cell, params: Params, xs: Array, carry: Carry | None = Non
       ((7, 2, 5), 0.7311)
     """
     xs, initial = start(cell, params, xs, carry)
-    if cell.parts:
+    if isinstance(cell, Layer):
         traces = []
         for part, mine, first in zip(cell.parts, params, initial, strict=True):
             traces.append(gate_traces(part, mine, xs, first))
@@ -59,7 +60,7 @@ def gate_traces(cell: Cell, params: Params, xs: Array, carry: Carry | None = Non
     if cell.gates is None:
         raise ValueError(f"cell: expected one with gates, got {cell.name!r}, which shows none")
     before = _before(cell, params, xs, initial)
-    return cell.gates(params, before, cell.project(params, xs), cell.recurrent(params, before))
+    return cell.gates(params, before, pre_activations(cell, params, Steps(xs), before))
 
 
 def jacobian_singular_values(

@@ -5,10 +5,21 @@ from types import MappingProxyType
 
 from jaxrnn.base import Cell
 from jaxrnn.cells.blocks import ACTIVATIONS
-from jaxrnn.cells.elman import ElmanParams, elman, irnn, make_elman
-from jaxrnn.cells.gru import GRUGates, GRUParams, GRUProjection, gru, gru_reset_before, make_gru
+from jaxrnn.cells.elman import ElmanParams, ElmanSpec, elman, elman_relu, irnn, make_elman
+from jaxrnn.cells.gru import (
+    GRUGates,
+    GRUParams,
+    GRUPreActivations,
+    GRUSpec,
+    gru,
+    gru_reset_before,
+    gru_write,
+    make_gru,
+)
 from jaxrnn.cells.ladder import (
     PrototypeParams,
+    PrototypePreActivations,
+    PrototypeSpec,
     lstm_prototype,
     lstm_prototype_normalized,
     lstm_pseudo,
@@ -16,14 +27,15 @@ from jaxrnn.cells.ladder import (
 )
 from jaxrnn.cells.lstm import (
     LSTMCarry,
+    LSTMGateCarry,
     LSTMGates,
     LSTMParams,
-    fuse,
+    LSTMSpec,
+    LSTMVariantParams,
     lstm,
-    lstm_reference,
-    unfuse,
+    make_lstm,
 )
-from jaxrnn.cells.lstm_options import LSTMGateCarry, LSTMVariantParams, make_lstm
+from jaxrnn.cells.lstm_reference import LSTMReferenceSpec, fuse, lstm_reference, unfuse
 from jaxrnn.cells.lstm_variants import (
     lstm_1997,
     lstm_cifg,
@@ -43,19 +55,27 @@ __all__ = [
     "ACTIVATIONS",
     "CELLS",
     "ElmanParams",
+    "ElmanSpec",
     "GRUGates",
     "GRUParams",
-    "GRUProjection",
+    "GRUPreActivations",
+    "GRUSpec",
     "LSTMCarry",
     "LSTMGateCarry",
     "LSTMGates",
     "LSTMParams",
+    "LSTMReferenceSpec",
+    "LSTMSpec",
     "LSTMVariantParams",
     "PrototypeParams",
+    "PrototypePreActivations",
+    "PrototypeSpec",
     "elman",
+    "elman_relu",
     "fuse",
     "gru",
     "gru_reset_before",
+    "gru_write",
     "irnn",
     "lstm",
     "lstm_1997",
@@ -84,7 +104,7 @@ __all__ = [
 CELLS: Mapping[str, Cell] = MappingProxyType(
     {
         "elman": elman,
-        "elman_relu": make_elman(activation="relu"),
+        "elman_relu": elman_relu,
         "irnn": irnn,
         "lstm": lstm,
         "lstm_reference": lstm_reference,
@@ -97,7 +117,6 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
         "lstm_niaf": lstm_niaf,
         "lstm_noaf": lstm_noaf,
         "lstm_cifg": lstm_cifg,
-        "lstm_np": lstm_np,
         "lstm_fgr": lstm_fgr,
         "lstm_projected": lstm_projected,
         "lstm_prototype": lstm_prototype,
@@ -105,7 +124,7 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
         "lstm_pseudo": lstm_pseudo,
         "gru": gru,
         "gru_reset_before": gru_reset_before,
-        "gru_write": make_gru(update="write"),
+        "gru_write": gru_write,
     }
 )
-"""Every cell by name. The tests and the documentation run over this table."""
+"""Every cell by name, each once. The tests and the documentation run over this table."""

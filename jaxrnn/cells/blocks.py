@@ -1,9 +1,9 @@
-"""The operations that cells are written with: an affine map and a block of gates."""
+"""What cells are written with: an affine map, a block of gates, and how kernels are drawn."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,21 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from jaxrnn import initializers
 from jaxrnn.base import Array, DType
 
-__all__ = ["ACTIVATIONS", "activation", "gates", "linear", "tanh", "together", "wide"]
+__all__ = [
+    "ACTIVATIONS",
+    "activation",
+    "gates",
+    "kernels",
+    "linear",
+    "named",
+    "on_cpu_apart",
+    "tanh",
+    "together",
+    "wide",
+]
 
 
 @jax.custom_jvp
@@ -44,9 +56,12 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": tanh,
     "relu": jax.nn.relu,
     "sigmoid": jax.nn.sigmoid,
+    "hard_sigmoid": lambda z: jnp.clip(0.2 * z + 0.5, 0, 1),
     "identity": lambda z: z,
 }
-"""Activations by name, for the arguments of constructors."""
+"""Activations by name, for the arguments of constructors. The hard sigmoid is that of old Keras
+and of ONNX, :math:`\\min(\\max(z / 5 + 1/2, 0), 1)`.
+"""
 
 
 def activation(name: str | Callable[[Array], Array], argument: str) -> Callable[[Array], Array]:
@@ -69,6 +84,26 @@ def activation(name: str | Callable[[Array], Array], argument: str) -> Callable[
     if name not in ACTIVATIONS:
         raise ValueError(f"{argument}: expected one of {sorted(ACTIVATIONS)}, got {name!r}")
     return ACTIVATIONS[name]
+
+
+def named(phi: str | Callable[[Array], Array], argument: str) -> str | Callable[[Array], Array]:
+    """The activation's name where it has one, so that equal options compare equal.
+
+    Args:
+      phi: a name of `ACTIVATIONS` or an elementwise function.
+      argument: the argument's name, for the error.
+
+    Raises:
+      ValueError: for an unknown name.
+
+    Example:
+      >>> import jax
+      >>> from jaxrnn.cells.blocks import named
+      >>> named(jax.nn.relu, "activation")
+      'relu'
+    """
+    known = {function: name for name, function in ACTIVATIONS.items()}
+    return known.get(function := activation(phi, argument), function)
 
 
 def wide(dtype: DType) -> DType:
@@ -111,7 +146,10 @@ def linear(x: Array, kernel: Array, bias: Array | None = None) -> Array:
             f"{kernel.shape}, got shape {x.shape}"
         )
     z = _product(x, kernel)
-    return z if bias is None else z + bias.astype(z.dtype)
+    if bias is None:
+        return z
+    # Spelled out for who forbids implicit promotion of ranks.
+    return z + jnp.broadcast_to(bias.astype(z.dtype), z.shape)
 
 
 def _dot(x: Array, kernel: Array, axis: int) -> Array:
@@ -149,7 +187,7 @@ def _rows_dot(x: Array, dkernel: Array) -> Array:
     and x is transposed before it is used: of the two factors of the gradient it is the smaller.
     """
     x = jnp.moveaxis(x, 0, -2)
-    columns = lax.optimization_barrier(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).T)
+    columns = on_cpu_apart(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).T)
     contract = (((0,), (0,)), ((), ()))
     z = lax.dot_general(columns, dkernel, contract, preferred_element_type=wide(x.dtype))
     return jnp.moveaxis(z.reshape(*x.shape[:-1], dkernel.shape[-1]), -2, 0)
@@ -218,5 +256,74 @@ def together(*parts: Array) -> list[Array]:
       >>> a.tolist(), b.tolist()
       ([0.0, 0.0], [1.0, 1.0])
     """
-    block = lax.optimization_barrier(jnp.concatenate(parts, axis=-1))
+    block = on_cpu_apart(jnp.concatenate(parts, axis=-1))
     return jnp.split(block, len(parts), axis=-1)
+
+
+def on_cpu_apart(x: Array) -> Array:
+    """The same array, on a CPU computed by itself: XLA may not fuse it with what reads it.
+
+    On other processors it is what they fuse that makes them fast.
+
+    Args:
+      x: any array.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.cells.blocks import on_cpu_apart
+      >>> on_cpu_apart(jnp.ones(2)).tolist()
+      [1.0, 1.0]
+    """
+    return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
+
+
+def kernels(
+    keys: Array,
+    sizes: tuple[int, int],
+    blocks: int,
+    *,
+    dtype: DType,
+    kernel_init: initializers.Initializer,
+    recurrent_init: initializers.Initializer,
+    bias_init: initializers.Initializer,
+    use_bias: bool = True,
+    shifts: Sequence[tuple[int, float]] = (),
+    output_size: int | None = None,
+) -> tuple[Array, Array, Array | None]:
+    """W, R and b of a cell that keeps its blocks side by side.
+
+    Args:
+      keys: three PRNG keys.
+      sizes: D and H.
+      blocks: how many, each drawn by itself.
+      dtype: of the kernels and the bias.
+      kernel_init: initialiser of a block of W.
+      recurrent_init: initialiser of a block of R.
+      bias_init: initialiser of a block of b.
+      use_bias: False for None in the place of b.
+      shifts: ``(block, value)`` pairs: what is added to the bias of a block.
+      output_size: of what R reads, H if None.
+
+    Returns:
+      ``(D, blocks * H)``, ``(output_size, blocks * H)``, and ``(blocks * H,)`` or None.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxrnn import initializers
+      >>> from jaxrnn.cells.blocks import kernels
+      >>> init = {"kernel_init": initializers.glorot, "recurrent_init": initializers.orthogonal}
+      >>> w, r, b = kernels(jax.random.split(jax.random.key(0), 3), (3, 2), 2, dtype=jnp.float32,
+      ...                   **init, bias_init=initializers.zeros, shifts=[(1, 1.0)])
+      >>> w.shape, r.shape, b.tolist()
+      ((3, 4), (2, 4), [0.0, 0.0, 1.0, 1.0])
+    """
+    input_size, size = sizes
+    draw = partial(initializers.blocks, gates=blocks, dtype=dtype)
+    bias = None
+    if use_bias:
+        bias = draw(bias_init, keys[2], (size,))
+        for block, value in shifts:
+            bias = bias.at[block * size : (block + 1) * size].add(value)
+    out = size if output_size is None else output_size
+    w = draw(kernel_init, keys[0], (input_size, size))
+    return w, draw(recurrent_init, keys[1], (out, size)), bias

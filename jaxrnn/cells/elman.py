@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, once
+from jaxrnn.base import Array, Cell, DType, name_of
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import linear, tanh
-from jaxrnn.checks import sized
+from jaxrnn.cells.blocks import kernels, linear, named
+from jaxrnn.checks import check_bool, sized
 
-__all__ = ["ElmanParams", "elman", "irnn", "make_elman"]
+__all__ = ["ElmanParams", "ElmanSpec", "elman", "elman_relu", "irnn", "make_elman", "zero_carry"]
 
 
 class ElmanParams(NamedTuple):
@@ -23,7 +23,7 @@ class ElmanParams(NamedTuple):
     Attributes:
       input_kernel: W, ``(D, H)``.
       recurrent_kernel: R, ``(H, H)``.
-      bias: b, ``(H,)``.
+      bias: b, ``(H,)``, or None.
 
     Example:
       >>> import jax, jaxrnn
@@ -33,15 +33,33 @@ class ElmanParams(NamedTuple):
 
     input_kernel: Array
     recurrent_kernel: Array
-    bias: Array
+    bias: Array | None = None
 
 
-@once
+class ElmanSpec(NamedTuple):
+    """What `make_elman` was given.
+
+    Example:
+      >>> import jaxrnn
+      >>> jaxrnn.cells.irnn.spec.activation
+      'relu'
+    """
+
+    activation: str | Callable[[Array], Array] = "tanh"
+    recurrent_init: initializers.Initializer = initializers.orthogonal
+    use_bias: bool = True
+
+    def make(self) -> Cell[ElmanParams, Array]:
+        """The cell."""
+        return make_elman(**self._asdict())
+
+
 def make_elman(
     *,
     activation: str | Callable[[Array], Array] = "tanh",
     recurrent_init: initializers.Initializer = initializers.orthogonal,
-) -> Cell:
+    use_bias: bool = True,
+) -> Cell[ElmanParams, Array]:
     r"""An Elman cell, :math:`h_t = \varphi(W x_t + R h_{t-1} + b)`.
 
     The carry is h, ``(*batch, H)``, and so is the output.
@@ -50,9 +68,11 @@ def make_elman(
       activation: φ, ``"tanh"``, ``"relu"``, another name of `jaxrnn.cells.ACTIVATIONS` or
         an elementwise function.
       recurrent_init: the default initialiser of R.
+      use_bias: whether ``init`` gives a b by default.
 
     Returns:
-      A `Cell` with `ElmanParams`.
+      A `Cell` with `ElmanParams`. Its ``init`` takes ``kernel_init`` (glorot),
+      ``recurrent_init``, ``bias_init`` (zeros) and ``use_bias``.
 
     Raises:
       ValueError: for an unknown activation.
@@ -67,8 +87,9 @@ def make_elman(
       >>> bool((y >= 0).all())
       True
     """
+    check_bool("use_bias", use_bias)
+    spec = ElmanSpec(named(activation, "activation"), recurrent_init, use_bias)
     phi = resolve(activation, "activation")
-    default_recurrent_init = recurrent_init
 
     @sized
     def init(
@@ -78,32 +99,51 @@ def make_elman(
         *,
         dtype: DType = jnp.float32,
         kernel_init: initializers.Initializer = initializers.glorot,
-        recurrent_init: initializers.Initializer = default_recurrent_init,
+        recurrent_init: initializers.Initializer = spec.recurrent_init,
         bias_init: initializers.Initializer = initializers.zeros,
+        use_bias: bool = spec.use_bias,
     ) -> ElmanParams:
-        k1, k2, k3 = jax.random.split(key, 3)
-        return ElmanParams(
-            kernel_init(k1, (input_size, hidden_size), dtype),
-            recurrent_init(k2, (hidden_size, hidden_size), dtype),
-            bias_init(k3, (hidden_size,), dtype),
+        drawn = kernels(
+            jax.random.split(key, 3),
+            (input_size, hidden_size),
+            1,
+            dtype=dtype,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            use_bias=use_bias,
         )
+        return ElmanParams(*drawn)
 
-    def carry(params: ElmanParams, batch_shape: tuple[int, ...] = ()) -> Array:
-        kernel = params.recurrent_kernel
-        return jnp.zeros((*batch_shape, kernel.shape[0]), kernel.dtype)
+    def update(params: ElmanParams, h: Array, z: Array) -> Array:
+        return phi(z).astype(h.dtype)
 
-    def project(params: ElmanParams, x: Array) -> Array:
-        return linear(x, params.input_kernel, params.bias)
+    name = name_of("elman", spec)
+    return Cell(name, init, zero_carry, _project, _recurrent, update, spec=spec)
 
-    def recurrent(params: ElmanParams, h: Array) -> Array:
-        return linear(h, params.recurrent_kernel)
 
-    def update(params: ElmanParams, h: Array, zx: Array, zh: Array) -> tuple[Array, Array]:
-        h = phi(zx + zh).astype(h.dtype)
-        return h, h
+def zero_carry(params: ElmanParams, batch_shape: tuple[int, ...] = ()) -> Array:
+    """The state h of zeros, of the size and dtype of what ``params.recurrent_kernel`` reads.
 
-    options = () if phi is tanh else (("activation", activation),)
-    return Cell("elman", init, carry, project, recurrent, update, options=options)
+    Args:
+      params: with a field `recurrent_kernel`.
+      batch_shape: the batch axes.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> jaxrnn.elman.carry(jaxrnn.elman.init(jax.random.key(0), 3, 5), (2,)).shape
+      (2, 5)
+    """
+    kernel = params.recurrent_kernel
+    return jnp.zeros((*batch_shape, kernel.shape[0]), kernel.dtype)
+
+
+def _project(params: ElmanParams, x: Array) -> Array:
+    return linear(x, params.input_kernel, params.bias)
+
+
+def _recurrent(params: ElmanParams, h: Array) -> Array:
+    return linear(h, params.recurrent_kernel)
 
 
 elman = make_elman()
@@ -111,6 +151,9 @@ r"""The Elman network, :math:`h_t = \tanh(W x_t + R h_{t-1} + b)`.
 
 Params `ElmanParams`, carry and output h. Source: Elman (1990), Finding structure in time.
 """
+
+elman_relu = make_elman(activation="relu")
+r"""The Elman network of rectified linear units, :math:`h_t = \max(0,\, W x_t + R h_{t-1} + b)`."""
 
 irnn = make_elman(activation="relu", recurrent_init=initializers.identity)
 r"""The Elman network of rectified linear units that starts as a perfect memory, R = I.

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, once
-from jaxrnn.cells.blocks import gates, linear, tanh, together
-from jaxrnn.checks import check_choice, sized
+from jaxrnn.base import Array, Cell, DType, name_of
+from jaxrnn.cells.blocks import activation as resolve
+from jaxrnn.cells.blocks import gates, kernels, linear, named, together
+from jaxrnn.cells.elman import zero_carry
+from jaxrnn.checks import check_bool, check_choice, sized
 
-__all__ = ["GRUGates", "GRUParams", "GRUProjection", "gru", "gru_reset_before", "make_gru"]
+__all__ = [
+    "GRUGates",
+    "GRUParams",
+    "GRUPreActivations",
+    "GRUSpec",
+    "gru",
+    "gru_reset_before",
+    "gru_write",
+    "make_gru",
+]
+
+Activation = str | Callable[[Array], Array]
 
 
 class GRUParams(NamedTuple):
@@ -21,9 +35,9 @@ class GRUParams(NamedTuple):
     Attributes:
       input_kernel: W, ``(D, 3H)``.
       recurrent_kernel: R, ``(H, 3H)``.
-      bias: b, ``(3H,)``.
+      bias: b, ``(3H,)``, or None.
       recurrent_bias: the candidate's bias inside the reset product, ``(H,)``; None where the
-        reset comes before the product.
+        reset comes before the product, or without biases.
 
     Example:
       >>> import jax, jaxrnn
@@ -33,16 +47,17 @@ class GRUParams(NamedTuple):
 
     input_kernel: Array
     recurrent_kernel: Array
-    bias: Array
+    bias: Array | None = None
     recurrent_bias: Array | None = None
 
 
-class GRUProjection(NamedTuple):
-    """Pre-activations of a GRU: the two gates together, and the candidate.
+class GRUPreActivations(NamedTuple):
+    """Pre-activations of a GRU.
 
     Attributes:
-      rz: ``(..., 2H)``.
-      n: ``(..., H)``.
+      rz: of the two gates together, ``(..., 2H)``.
+      nx: the candidate's part from the input, ``(..., H)``.
+      nh: its part from the state, ``(..., H)``; None where the reset comes before the product.
 
     Example:
       >>> import jax, jaxrnn
@@ -52,7 +67,8 @@ class GRUProjection(NamedTuple):
     """
 
     rz: Array
-    n: Array
+    nx: Array | None
+    nh: Array | None
 
 
 class GRUGates(NamedTuple):
@@ -75,18 +91,40 @@ class GRUGates(NamedTuple):
     n: Array
 
 
-@once
+class GRUSpec(NamedTuple):
+    """What `make_gru` was given.
+
+    Example:
+      >>> import jaxrnn
+      >>> jaxrnn.gru.spec.reset
+      'after'
+    """
+
+    reset: Literal["after", "before"] = "after"
+    update: Literal["keep", "write"] = "keep"
+    gate_activation: Activation = "sigmoid"
+    candidate_activation: Activation = "tanh"
+    use_bias: bool = True
+
+    def make(self) -> Cell[GRUParams, Array]:
+        """The cell."""
+        return make_gru(**self._asdict())
+
+
 def make_gru(
     *,
     reset: Literal["after", "before"] = "after",
     update: Literal["keep", "write"] = "keep",
-) -> Cell:
+    gate_activation: Activation = "sigmoid",
+    candidate_activation: Activation = "tanh",
+    use_bias: bool = True,
+) -> Cell[GRUParams, Array]:
     r"""A GRU, with the convention chosen.
 
     .. math::
-        r, z &= \sigma(W_{r,z}\, x_t + R_{r,z}\, h_{t-1} + b_{r,z}) \\
-        n &= \tanh(W_n x_t + b_n + r \odot (R_n h_{t-1} + b_R)) && \text{reset after} \\
-        n &= \tanh(W_n x_t + b_n + R_n (r \odot h_{t-1})) && \text{reset before} \\
+        r, z &= \varphi(W_{r,z}\, x_t + R_{r,z}\, h_{t-1} + b_{r,z}) \\
+        n &= \varphi_n(W_n x_t + b_n + r \odot (R_n h_{t-1} + b_R)) && \text{reset after} \\
+        n &= \varphi_n(W_n x_t + b_n + R_n (r \odot h_{t-1})) && \text{reset before} \\
         h_t &= z \odot h_{t-1} + (1 - z) \odot n && \text{keep} \\
         h_t &= (1 - z) \odot h_{t-1} + z \odot n && \text{write}
 
@@ -98,9 +136,15 @@ def make_gru(
         et al. wrote it.
       update: what z = 1 does: ``"keep"`` the old state (torch, cuDNN, Keras) or ``"write"``
         the new one (haiku, Sonnet).
+      gate_activation: φ of the gates, a name of `jaxrnn.cells.ACTIVATIONS` or an elementwise
+        function.
+      candidate_activation: φ_n, alike.
+      use_bias: whether ``init`` gives biases by default.
 
     Returns:
-      A `Cell` with `GRUParams`.
+      A `Cell` with `GRUParams`. Its ``init`` takes ``kernel_init`` (glorot),
+      ``recurrent_init`` (orthogonal), ``bias_init`` (zeros), ``reset_bias`` (0.0, added to the
+      block r) and ``use_bias``.
 
     Raises:
       ValueError: for an unknown option.
@@ -117,6 +161,11 @@ def make_gru(
     """
     check_choice("reset", reset, ("after", "before"))
     check_choice("update", update, ("keep", "write"))
+    check_bool("use_bias", use_bias)
+    phi = resolve(gate_activation, "gate_activation")
+    phi_n = resolve(candidate_activation, "candidate_activation")
+    names = named(phi, "gate_activation"), named(phi_n, "candidate_activation")
+    spec, after = GRUSpec(reset, update, *names, use_bias), reset == "after"
 
     @sized
     def init(
@@ -129,57 +178,57 @@ def make_gru(
         recurrent_init: initializers.Initializer = initializers.orthogonal,
         bias_init: initializers.Initializer = initializers.zeros,
         reset_bias: float = 0.0,
+        use_bias: bool = spec.use_bias,
     ) -> GRUParams:
-        k1, k2, k3, k4 = jax.random.split(key, 4)
-        bias = initializers.blocks(bias_init, k3, (hidden_size,), 3, dtype)
-        recurrent_bias = initializers.blocks(bias_init, k4, (hidden_size,), 3, dtype)
-        return GRUParams(
-            initializers.blocks(kernel_init, k1, (input_size, hidden_size), 3, dtype),
-            initializers.blocks(recurrent_init, k2, (hidden_size, hidden_size), 3, dtype),
-            bias.at[:hidden_size].add(reset_bias),
-            recurrent_bias[2 * hidden_size :] if reset == "after" else None,
+        keys = jax.random.split(key, 4)
+        drawn = kernels(
+            keys[:3],
+            (input_size, hidden_size),
+            3,
+            dtype=dtype,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            use_bias=use_bias,
+            shifts=[(0, reset_bias)],
         )
+        if not (after and use_bias):
+            return GRUParams(*drawn)
+        inner = initializers.blocks(bias_init, keys[3], (hidden_size,), 3, dtype)
+        return GRUParams(*drawn, inner[2 * hidden_size :])
 
-    def carry(params: GRUParams, batch_shape: tuple[int, ...] = ()) -> Array:
-        kernel = params.recurrent_kernel
-        return jnp.zeros((*batch_shape, kernel.shape[0]), kernel.dtype)
+    def project(params: GRUParams, x: Array) -> GRUPreActivations:
+        z, size = linear(x, params.input_kernel, params.bias), params.input_kernel.shape[1] // 3
+        return GRUPreActivations(z[..., : 2 * size], z[..., 2 * size :], None)
 
-    def split(z: Array) -> GRUProjection:
-        return GRUProjection(*jnp.split(z, (2 * (z.shape[-1] // 3),), axis=-1))
+    def recurrent(params: GRUParams, h: Array) -> GRUPreActivations:
+        size = h.shape[-1]
+        if not after:
+            z = linear(h, params.recurrent_kernel[:, : 2 * size])
+            return GRUPreActivations(z, None, None)
+        bias = params.recurrent_bias
+        bias = None if bias is None else jnp.pad(bias, (2 * size, 0))
+        z = linear(h, params.recurrent_kernel, bias)
+        return GRUPreActivations(z[..., : 2 * size], None, z[..., 2 * size :])
 
-    def project(params: GRUParams, x: Array) -> GRUProjection:
-        return split(linear(x, params.input_kernel, params.bias))
-
-    def recurrent_after(params: GRUParams, h: Array) -> GRUProjection:
-        bias = jnp.pad(params.recurrent_bias, (2 * h.shape[-1], 0))  # type: ignore[arg-type]
-        return split(linear(h, params.recurrent_kernel, bias))
-
-    def recurrent_before(params: GRUParams, h: Array) -> Array:
-        return linear(h, params.recurrent_kernel[:, : 2 * h.shape[-1]])
-
-    def gates_after(params: GRUParams, h: Array, zx: GRUProjection, zh: GRUProjection) -> GRUGates:
-        r, z, zx_n, zh_n = together(*gates(zx.rz + zh.rz, "ss"), zx.n, zh.n)
-        return GRUGates(r, z, tanh(zx_n + r * zh_n))
-
-    def gates_before(params: GRUParams, h: Array, zx: GRUProjection, zh: Array) -> GRUGates:
-        r, z = gates(zx.rz + zh, "ss")
+    def gated(params: GRUParams, h: Array, a: GRUPreActivations) -> GRUGates:
+        smooth = spec.gate_activation == "sigmoid"
+        r, z = gates(a.rz, "ss") if smooth else jnp.split(phi(a.rz), 2, axis=-1)
+        if after:
+            r, z, nx, nh = together(r, z, a.nx, a.nh)
+            return GRUGates(r, z, phi_n(nx + r * nh))
         reset_h = (r * h.astype(r.dtype)).astype(h.dtype)
         kernel = params.recurrent_kernel[:, 2 * h.shape[-1] :]
-        return GRUGates(r, z, tanh(zx.n + linear(reset_h, kernel)))
+        return GRUGates(r, z, phi_n(a.nx + linear(reset_h, kernel)))
 
-    gated = gates_after if reset == "after" else gates_before
-
-    def advance(params: GRUParams, h: Array, zx: GRUProjection, zh: Any) -> tuple[Array, Array]:
-        _, z, n = gated(params, h, zx, zh)
+    def advance(params: GRUParams, h: Array, a: GRUPreActivations) -> Array:
+        _, z, n = gated(params, h, a)
         old = h.astype(n.dtype)
         new = z * old + (1 - z) * n if update == "keep" else (1 - z) * old + z * n
-        return (new := new.astype(h.dtype)), new
+        return new.astype(h.dtype)
 
-    name = "gru" if reset == "after" else "gru_reset_before"
-    pairs = (("reset", reset, "after"), ("update", update, "keep"))
-    options = tuple((option, value) for option, value, default in pairs if value != default)
-    recurrent = recurrent_after if reset == "after" else recurrent_before
-    return Cell(name, init, carry, project, recurrent, advance, options=options, gates=gated)
+    name = name_of("gru", spec)
+    return Cell(name, init, zero_carry, project, recurrent, advance, gates=gated, spec=spec)
 
 
 gru = make_gru()
@@ -189,7 +238,12 @@ r"""The GRU as torch, cuDNN and Keras have it: the reset after the product, z ke
     r, z &= \sigma(W_{r,z}\, x_t + R_{r,z}\, h_{t-1} + b_{r,z}) \\
     n &= \tanh(W_n x_t + b_n + r \odot (R_n h_{t-1} + b_R)) \\
     h_t &= z \odot h_{t-1} + (1 - z) \odot n
+
+Params `GRUParams`, carry and output h.
 """
 
 gru_reset_before = make_gru(reset="before")
 r"""The GRU of Cho et al. (2014): the reset before the product, :math:`R_n (r \odot h_{t-1})`."""
+
+gru_write = make_gru(update="write")
+r"""`gru` with the other meaning of z: :math:`h_t = (1 - z) \odot h_{t-1} + z \odot n`."""

@@ -2,7 +2,7 @@
 
 Each rung reads its state through one gate, writes to it through another and forgets through a
 third. They differ in what keeps the state bounded; see `make_prototype`. The rungs above are
-`jaxrnn.gru_reset_before`, which bounds it by forget = 1 − write, and `jaxrnn.lstm`, which
+`jaxrnn.cells.gru_reset_before`, which bounds it by forget = 1 − write, and `jaxrnn.lstm`, which
 writes before it reads and so needs the shadow state h.
 """
 
@@ -14,13 +14,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, once
-from jaxrnn.cells.blocks import gates, linear, tanh, wide
+from jaxrnn.base import Array, Cell, DType, name_of
+from jaxrnn.cells.blocks import gates, kernels, linear, tanh, wide
 from jaxrnn.cells.lstm import LSTMGates
-from jaxrnn.checks import check_choice, sized
+from jaxrnn.checks import check_bool, check_choice, sized
 
 __all__ = [
     "PrototypeParams",
+    "PrototypePreActivations",
+    "PrototypeSpec",
     "lstm_prototype",
     "lstm_prototype_normalized",
     "lstm_pseudo",
@@ -34,21 +36,62 @@ class PrototypeParams(NamedTuple):
     Attributes:
       input_kernel: W, ``(D, 4H)``.
       recurrent_kernel: R, ``(H, 4H)``.
-      bias: b, ``(4H,)``.
+      bias: b, ``(4H,)``, or None.
 
     Example:
       >>> import jax, jaxrnn
-      >>> jaxrnn.lstm_prototype.init(jax.random.key(0), 3, 5).input_kernel.shape
+      >>> jaxrnn.cells.lstm_prototype.init(jax.random.key(0), 3, 5).input_kernel.shape
       (3, 20)
     """
 
     input_kernel: Array
     recurrent_kernel: Array
-    bias: Array
+    bias: Array | None = None
 
 
-@once
-def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis: int = -1) -> Cell:
+class PrototypePreActivations(NamedTuple):
+    """Pre-activations of a prototype.
+
+    Attributes:
+      ifo: of the three gates together, ``(..., 3H)``.
+      g: the candidate's part from the input, ``(..., H)``.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> cell = jaxrnn.cells.lstm_prototype
+      >>> params = cell.init(jax.random.key(0), 3, 5)
+      >>> cell.project(params, jax.numpy.ones(3)).ifo.shape
+      (15,)
+    """
+
+    ifo: Array
+    g: Array | None
+
+
+class PrototypeSpec(NamedTuple):
+    """What `make_prototype` was given.
+
+    Example:
+      >>> import jaxrnn
+      >>> jaxrnn.cells.lstm_pseudo.spec.bound
+      'squash'
+    """
+
+    bound: Literal["normalize", "squash"] | None = None
+    axis: int = -1
+    use_bias: bool = True
+
+    def make(self) -> Cell[PrototypeParams, Array]:
+        """The cell."""
+        return make_prototype(**self._asdict())
+
+
+def make_prototype(
+    *,
+    bound: Literal["normalize", "squash"] | None = None,
+    axis: int = -1,
+    use_bias: bool = True,
+) -> Cell[PrototypeParams, Array]:
     r"""A prototype of the LSTM, which reads its state before it writes.
 
     .. math::
@@ -68,11 +111,12 @@ def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis:
         mean and without a gain), or ``"squash"`` it whenever it is read (the pseudo-LSTM).
       axis: the axis of the variance, counted from the end: −1 is the features, −2 the last
         batch axis, whose rows then depend on each other, padding included.
+      use_bias: whether ``init`` gives a b by default.
 
     Returns:
       A `Cell` with `PrototypeParams`. Its ``init`` takes ``kernel_init`` (glorot),
-      ``recurrent_init`` (orthogonal), ``bias_init`` (zeros) and ``forget_bias`` (1.0, added to
-      the block f).
+      ``recurrent_init`` (orthogonal), ``bias_init`` (zeros), ``forget_bias`` (1.0, added to
+      the block f) and ``use_bias``.
 
     Raises:
       ValueError: for an unknown bound, an axis that is not counted from the end, or one where
@@ -82,7 +126,7 @@ def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis:
 
     Example:
       >>> import jax, jaxrnn
-      >>> cell = jaxrnn.make_prototype(bound="squash")
+      >>> cell = jaxrnn.cells.make_prototype(bound="squash")
       >>> params = cell.init(jax.random.key(0), 3, 5)
       >>> s, y = cell.step(params, cell.carry(params), jax.numpy.ones(3))
       >>> bool(jax.numpy.allclose(y, jax.numpy.tanh(s)))
@@ -93,6 +137,9 @@ def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis:
         raise ValueError(f"axis: expected a negative one, counted from the end, got {axis}")
     if axis != -1 and bound != "normalize":
         raise ValueError(f"axis={axis} is of the normalization: it excludes bound={bound!r}")
+
+    check_bool("use_bias", use_bias)
+    spec = PrototypeSpec(bound, axis, use_bias)
 
     @sized
     def init(
@@ -105,14 +152,20 @@ def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis:
         recurrent_init: initializers.Initializer = initializers.orthogonal,
         bias_init: initializers.Initializer = initializers.zeros,
         forget_bias: float = 1.0,
+        use_bias: bool = spec.use_bias,
     ) -> PrototypeParams:
-        k1, k2, k3 = jax.random.split(key, 3)
-        bias = initializers.blocks(bias_init, k3, (hidden_size,), 4, dtype)
-        return PrototypeParams(
-            initializers.blocks(kernel_init, k1, (input_size, hidden_size), 4, dtype),
-            initializers.blocks(recurrent_init, k2, (hidden_size, hidden_size), 4, dtype),
-            bias.at[hidden_size : 2 * hidden_size].add(forget_bias),
+        drawn = kernels(
+            jax.random.split(key, 3),
+            (input_size, hidden_size),
+            4,
+            dtype=dtype,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            use_bias=use_bias,
+            shifts=[(1, forget_bias)],
         )
+        return PrototypeParams(*drawn)
 
     def carry(params: PrototypeParams, batch_shape: tuple[int, ...] = ()) -> Array:
         kernel = params.recurrent_kernel
@@ -121,40 +174,38 @@ def make_prototype(*, bound: Literal["normalize", "squash"] | None = None, axis:
     def read(s: Array) -> Array:
         return tanh(s) if bound == "squash" else s
 
-    def project(params: PrototypeParams, x: Array) -> Array:
-        return linear(x, params.input_kernel, params.bias)
+    def project(params: PrototypeParams, x: Array) -> PrototypePreActivations:
+        z, size = linear(x, params.input_kernel, params.bias), params.recurrent_kernel.shape[0]
+        return PrototypePreActivations(z[..., : 3 * size], z[..., 3 * size :])
 
-    def gate_product(params: PrototypeParams, q: Array) -> Array:
+    def gate_product(params: PrototypeParams, q: Array) -> PrototypePreActivations:
         kernel = params.recurrent_kernel[:, : 3 * q.shape[-1]]
-        return linear(q.astype(kernel.dtype), kernel)
+        return PrototypePreActivations(linear(q.astype(kernel.dtype), kernel), None)
 
-    def recurrent_nothing(params: PrototypeParams, s: Array) -> None:
-        """What is read of a squashed state is not linear in it."""
+    def nothing(params: PrototypeParams, s: Array) -> None:
+        """What is read of a squashed state is not affine in it."""
 
-    def gated(params: PrototypeParams, s: Array, zx: Array, zh: Array | None) -> LSTMGates:
-        q, kernel, size = read(s), params.recurrent_kernel, s.shape[-1]
-        zh = gate_product(params, q) if zh is None else zh
-        i, f, o = gates(zx[..., : 3 * size] + zh, "sss")
-        read_q = (o * q).astype(kernel.dtype)
-        g = tanh(zx[..., 3 * size :] + linear(read_q, kernel[:, 3 * size :]))
+    def gated(params: PrototypeParams, s: Array, a: PrototypePreActivations) -> LSTMGates:
+        q, kernel, ifo = read(s), params.recurrent_kernel, a.ifo
+        if bound == "squash":
+            ifo = ifo + gate_product(params, q).ifo
+        i, f, o = gates(ifo, "sss")
+        g = tanh(a.g + linear((o * q).astype(kernel.dtype), kernel[:, 3 * s.shape[-1] :]))
         return LSTMGates(i, f, g, o)
 
-    def update(
-        params: PrototypeParams, s: Array, zx: Array, zh: Array | None
-    ) -> tuple[Array, Array]:
-        i, f, g, _ = gated(params, s, zx, zh)
+    def update(params: PrototypeParams, s: Array, a: PrototypePreActivations) -> Array:
+        i, f, g, _ = gated(params, s, a)
         s = f * s + i * g
         if bound == "normalize":
             s = s / jnp.sqrt(jnp.var(s, axis=axis, keepdims=True) + 1)
-        return s, read(s).astype(params.recurrent_kernel.dtype)
+        return s
 
-    name = {None: "lstm_prototype", "normalize": "lstm_prototype_normalized"}.get(
-        bound, "lstm_pseudo"
-    )
-    recurrent = recurrent_nothing if bound == "squash" else gate_product
-    pairs = (("bound", bound, None), ("axis", axis, -1))
-    options = tuple((option, value) for option, value, default in pairs if value != default)
-    return Cell(name, init, carry, project, recurrent, update, options=options, gates=gated)
+    def output(params: PrototypeParams, s: Array, a: PrototypePreActivations) -> Array:
+        return read(s).astype(params.recurrent_kernel.dtype)
+
+    recurrent = nothing if bound == "squash" else gate_product
+    name = name_of("prototype", spec)
+    return Cell(name, init, carry, project, recurrent, update, output, gates=gated, spec=spec)
 
 
 lstm_prototype = make_prototype()

@@ -4,7 +4,7 @@ Those of Greff et al. (2017), LSTM: a search space odyssey, arXiv:1503.04069, ar
 diagonal peepholes and eight cells that each differ from it in one thing.
 """
 
-from jaxrnn.cells.lstm_options import make_lstm
+from jaxrnn.cells.lstm import make_lstm
 
 __all__ = [
     "lstm_1997",

@@ -3,7 +3,14 @@
 They look only at shapes, dtypes and tree structure, so they cost nothing in compiled code.
 """
 
-from jaxrnn.checks.agreement import check_carry, check_params, check_parts, check_step
+from jaxrnn.checks.agreement import (
+    arrays,
+    check_carry,
+    check_inputs,
+    check_params,
+    check_parts,
+    check_step,
+)
 from jaxrnn.checks.arguments import (
     check_bool,
     check_choice,
@@ -15,16 +22,19 @@ from jaxrnn.checks.arguments import (
     check_positive,
     check_start,
     describe,
+    differences,
     expected_params,
     sized,
 )
 
 __all__ = [
+    "arrays",
     "check_bool",
     "check_carry",
     "check_choice",
     "check_flags",
     "check_floating",
+    "check_inputs",
     "check_key",
     "check_lengths",
     "check_matches",
@@ -34,6 +44,7 @@ __all__ = [
     "check_start",
     "check_step",
     "describe",
+    "differences",
     "expected_params",
     "sized",
 ]

@@ -1,36 +1,82 @@
 """Checks that parameters, carry and input belong to a cell, and to each other.
 
-They look only at shapes, dtypes and tree structure. A network names the part that is wrong.
+A network names the part that is wrong. What a cell's constructor knows is checked in full; the
+functions of a cell that a user wrote must speak for themselves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
 
-from jaxrnn.checks.arguments import check_floating, check_matches, describe, expected_params
+from jaxrnn.checks.arguments import (
+    check_floating,
+    check_matches,
+    describe,
+    differences,
+    expected_params,
+)
 
-__all__ = ["check_carry", "check_params", "check_parts", "check_step"]
+__all__ = ["check_carry", "check_inputs", "check_params", "check_parts", "check_step"]
 
 PyTree = Any
 
 
-def _hidden_size(cell: Any, params: PyTree, argument: str) -> int:
-    """H by the cell's own account, or TypeError if these are no parameters of it."""
-    try:
-        return cell.hidden_size(params)
-    except (AttributeError, IndexError, TypeError) as error:
-        wanted = type(expected_params(cell, 1, 1, jnp.dtype("float32"))).__name__
-        got = type(params).__name__
-        if got == wanted:
-            got = repr(jax.tree.map(describe, params))
-        raise TypeError(
-            f"{argument}: expected {wanted} of the cell {cell.name!r}, got {got}"
-        ) from error
+def check_inputs(cell: Any, argument: str, x: PyTree, leading: str) -> PyTree:
+    """The input as arrays, or an error unless its first leaf can be one of the cell's.
+
+    Args:
+      cell: the cell.
+      argument: what the input is called.
+      x: what came.
+      leading: its leading axes in letters, ``"(T, *batch"`` or ``"(*batch"``.
+
+    Raises:
+      TypeError: for something else than floating-point numbers, where the cell's constructor
+        says what it takes.
+      ValueError: for too few axes, no features, or leaves of different leading axes.
+
+    Example:
+      >>> import jaxrnn
+      >>> from jaxrnn.checks import check_inputs
+      >>> check_inputs(jaxrnn.gru, "x", [1.0, 2.0], "(*batch").shape
+      (2,)
+    """
+    if isinstance(x, list) or (cell.spec is not None and not _is_tree(x)):
+        x = check_floating(argument, x)
+    x = jax.tree.map(jnp.asarray, x)
+    leaves = jax.tree.leaves(x)
+    if not leaves:
+        raise ValueError(f"{argument}: expected an array, or a pytree of such, got {x!r}")
+    lead, axes = leaves[0], cell.axes
+    if cell.spec is not None:
+        check_floating(argument, lead)
+    letters = ", ".join([leading, *(f"X{k}" for k in range(1, axes)), "D)"])
+    least = axes + leading.count("T")
+    if lead.ndim < least:
+        hint = f"; of one feature: {argument}[..., None]" if lead.ndim == least - 1 else ""
+        raise ValueError(
+            f"{argument}: expected {letters}, at least {least} axes, got shape {lead.shape}{hint}"
+        )
+    if axes and lead.shape[-1] == 0:
+        raise ValueError(f"{argument}: expected at least one feature (D), got shape {lead.shape}")
+    common = lead.shape[: lead.ndim - axes]
+    for leaf in leaves[1:]:
+        if leaf.shape[: len(common)] != common:
+            raise ValueError(
+                f"{argument}: expected leaves with the leading axes {common}, got {leaf.shape}"
+            )
+    return x
+
+
+def _is_tree(x: Any) -> bool:
+    """Whether x is a pytree of several leaves and no list of numbers."""
+    return isinstance(x, dict) or (isinstance(x, tuple) and any(hasattr(a, "shape") for a in x))
 
 
 def check_params(
@@ -39,31 +85,93 @@ def check_params(
     """Raise one error that lists every parameter that does not fit the cell and the input.
 
     Args:
-      cell: the cell; one without `hidden_size` is not checked.
+      cell: the cell; one that no constructor made is not checked.
       params: its parameters.
-      xs: the input, ``(..., D)``.
+      xs: the input, its first leaf ``(..., D)``.
       argument: what the parameters are called.
       inputs: what the input is called.
 
     Raises:
       TypeError: for missing, surplus or wrongly typed leaves.
-      ValueError: for leaves of the wrong shape.
+      ValueError: for leaves of the wrong shape, or an input of other features than D.
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.checks.arguments import check_params
+      >>> from jaxrnn.checks import check_params
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> check_params(jaxrnn.gru, params, jax.numpy.ones((7, 3)))
     """
-    if cell.hidden_size is None:
+    if cell.spec is None or hasattr(cell, "sequence"):
         return
-    hidden_size = _hidden_size(cell, params, argument)
-    expected = expected_params(cell, xs.shape[-1], hidden_size, xs.dtype)
+    leaves, structure = jax.tree.flatten(params)
+    lead = jax.tree.leaves(xs)[0]
+    shape = jax.ShapeDtypeStruct(lead.shape, lead.dtype)
+    _check_params(cell, structure, tuple(map(_shape, leaves)), shape, argument, inputs)
+
+
+@lru_cache(maxsize=128)
+def _check_params(
+    cell: Any, structure: Any, leaves: tuple[Any, ...], xs: Any, argument: str, inputs: str
+) -> None:
+    params = structure.unflatten(leaves)
+    sizes = _sizes(cell, params, argument)
+    size = xs.shape[-1]
+    tried = []
+    for hidden, expected in _candidates(cell, size, sizes, xs.dtype):
+        problems, shapes = differences(argument, params, expected)
+        if not problems:
+            return
+        tried.append((len(problems), hidden, problems, shapes, expected))
+    if not tried:  # the cell's own words say why no size will do
+        expected_params(cell, size, sizes[0], xs.dtype)
+    for made_for in _sizes_of(params):
+        candidates = _candidates(cell, made_for, sizes, xs.dtype)
+        if made_for != size and any(not differences("", params, e)[0] for _, e in candidates):
+            hint = f"; of one feature: {inputs}[..., None]" if made_for == 1 else ""
+            raise ValueError(
+                f"{inputs}: expected {made_for} features (D), which {argument} of the cell "
+                f"{cell.name!r} were made for, got {size}: shape {xs.shape}{hint}"
+            )
+    _, hidden, problems, shapes, expected = min(tried, key=lambda one: one[0])
+    if type(params) is not type(expected):
+        raise TypeError(_of_another_kind(cell, params, expected, argument))
     why = (
-        f"the cell {cell.name!r} with D = {xs.shape[-1]} and dtype {xs.dtype} from {inputs} "
-        f"{xs.shape}, H = {hidden_size} from {argument}"
+        f"the cell {cell.name!r} with D = {size} and dtype {xs.dtype} from {inputs} "
+        f"{xs.shape}, H = {hidden} from {argument}"
     )
-    check_matches(argument, params, expected, why)
+    raise (ValueError if shapes else TypeError)("\n  ".join(problems) + f"\n({why})")
+
+
+def _of_another_kind(cell: Any, params: PyTree, expected: PyTree, argument: str) -> str:
+    wanted, got = type(expected).__name__, type(params).__name__
+    if got == wanted:
+        got = repr(jax.tree.map(describe, params))
+    return f"{argument}: expected {wanted} of the cell {cell.name!r}, got {got}"
+
+
+def _candidates(cell: Any, size: int, sizes: list[int], dtype: Any) -> Iterator[tuple[int, PyTree]]:
+    """What ``init`` would give for each H, with and without biases, where it gives anything."""
+    for hidden in sizes:
+        for use_bias in (None, False, True):
+            try:
+                yield hidden, expected_params(cell, size, hidden, dtype, use_bias)
+            except (TypeError, ValueError):
+                continue
+
+
+def _sizes_of(tree: PyTree) -> list[int]:
+    """The lengths of axes of a tree's leaves, each once, the last leaf's last axis first."""
+    axes = (n for leaf in jax.tree.leaves(tree) for n in getattr(leaf, "shape", ()))
+    return [n for n in dict.fromkeys(reversed(list(axes))) if n]
+
+
+def _sizes(cell: Any, params: PyTree, argument: str) -> list[int]:
+    """What H may be by the cell's own carry, or TypeError if these are no parameters of it."""
+    try:
+        return _sizes_of(jax.eval_shape(cell.carry, params)) or [1]
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        expected = expected_params(cell, 1, 1, np.dtype("float32"))
+        raise TypeError(_of_another_kind(cell, params, expected, argument)) from error
 
 
 def check_parts(
@@ -82,7 +190,7 @@ def check_parts(
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.checks.arguments import check_parts
+      >>> from jaxrnn.checks import check_parts
       >>> net = jaxrnn.stack(jaxrnn.gru, jaxrnn.gru)
       >>> params = net.init(jax.random.key(0), 3, 5)
       >>> check_parts(net.name, net.parts, params)
@@ -95,21 +203,27 @@ def check_parts(
     ends = [f".{field}" for field in fields] if fields else [f"[{k}]" for k in range(len(cells))]
     names = [argument + end for end in ends]
     for cell, mine, called in zip(cells, params, names, strict=True):
-        if cell.parts:
-            check_parts(cell.name, cell.parts, mine, argument=called)
-        elif getattr(cell, "hidden_size", None) is not None:
-            _hidden_size(cell, mine, called)
+        if parts := getattr(cell, "parts", ()):
+            check_parts(cell.name, parts, mine, argument=called)
+        elif cell.spec is not None and not hasattr(cell, "sequence"):
+            _sizes(cell, mine, called)
     return names
 
 
-def check_carry(cell: Any, params: PyTree, carry: PyTree, batch: tuple[int, ...]) -> None:
-    """Raise one error that lists every leaf of a carry that is not as the cell's own.
+def check_carry(
+    cell: Any, params: PyTree, carry: PyTree, batch: tuple[int, ...], *, argument: str = "carry"
+) -> PyTree:
+    """The carry as arrays like the cell's own, or one error that lists every leaf that is not.
+
+    A plain tuple is taken for a NamedTuple in the order of its fields, and a half type for the
+    float32 that a state is kept in.
 
     Args:
       cell: a `Cell` or a `Layer`.
       params: its parameters.
       carry: what came.
       batch: the batch axes.
+      argument: what the carry is called.
 
     Raises:
       TypeError: if only the structure or the dtypes differ.
@@ -117,22 +231,51 @@ def check_carry(cell: Any, params: PyTree, carry: PyTree, batch: tuple[int, ...]
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.checks.arguments import check_carry
-      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
-      >>> check_carry(jaxrnn.gru, params, jax.numpy.ones((2, 5)), (2,))
+      >>> from jaxrnn.checks import check_carry
+      >>> params = jaxrnn.lstm.init(jax.random.key(0), 3, 5)
+      >>> h, c = jaxrnn.lstm.carry(params, (2,))
+      >>> type(check_carry(jaxrnn.lstm, params, (h, c), (2,))).__name__
+      'LSTMCarry'
     """
     expected = jax.eval_shape(lambda p: cell.carry(p, batch), params)
+    carry = (
+        jax.tree.map(_fit, _adopt(carry, expected), expected)
+        if _alike(carry, expected)
+        else (jax.tree.map(jnp.asarray, carry))
+    )
     why = f"the carry of the cell {cell.name!r} for batch axes {batch}"
-    check_matches("carry", carry, expected, why)
+    check_matches(argument, carry, expected, why)
+    return carry
 
 
-def check_step(cell: Any, params: PyTree, carry: PyTree, x: Any) -> tuple[PyTree, Array]:
-    """The carry and the input of one step as arrays, or the error that `jaxrnn.scan` gives.
+def _alike(carry: PyTree, expected: PyTree) -> bool:
+    return jax.tree.structure(_adopt(carry, expected)) == jax.tree.structure(expected)
+
+
+def _adopt(carry: PyTree, expected: PyTree) -> PyTree:
+    """Plain tuples and lists as the tuples that stand in their places in `expected`."""
+    if type(carry) not in (tuple, list, type(expected)) or not isinstance(expected, tuple):
+        return carry
+    if len(carry) != len(expected):
+        return carry
+    parts = [_adopt(mine, part) for mine, part in zip(carry, expected, strict=True)]
+    return type(expected)(*parts) if hasattr(expected, "_fields") else tuple(parts)
+
+
+def _fit(leaf: Any, expected: Any) -> Any:
+    leaf = jnp.asarray(leaf)
+    if leaf.dtype in (jnp.bfloat16, jnp.float16) and expected.dtype == jnp.float32:
+        return leaf.astype(expected.dtype)
+    return leaf
+
+
+def check_step(cell: Any, params: PyTree, carry: PyTree, x: Any) -> tuple[PyTree, PyTree, PyTree]:
+    """Parameters, carry and input of one step as arrays, or the error that `jaxrnn.scan` gives.
 
     It goes by shapes and dtypes, and those that it has seen before are not looked at again.
 
     Args:
-      cell: a `Cell`.
+      cell: a `Cell` or a `Layer` that can step.
       params: its parameters.
       carry: the state before the step.
       x: ``(*batch, D)``.
@@ -143,19 +286,23 @@ def check_step(cell: Any, params: PyTree, carry: PyTree, x: Any) -> tuple[PyTree
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.checks.arguments import check_step
+      >>> from jaxrnn.checks import check_step
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
-      >>> _, x = check_step(jaxrnn.gru, params, jaxrnn.gru.carry(params), [1.0, 2.0, 3.0])
+      >>> _, _, x = check_step(jaxrnn.gru, params, jaxrnn.gru.carry(params), [1.0, 2.0, 3.0])
       >>> x.shape
       (3,)
     """
-    x = check_floating("x", x)
-    if x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"x: expected (*batch, D), at least one feature, got shape {x.shape}")
-    carry = jax.tree.map(jnp.asarray, carry)
-    leaves, structure = jax.tree.flatten((params, carry, x))
+    x = check_inputs(cell, "x", x, "(*batch")
+    params = arrays(params)
+    batch = jax.tree.leaves(x)[0].shape[: -cell.axes]
+    leaves, structure = jax.tree.flatten((params, x))
     _check_shapes(cell, structure, tuple(map(_shape, leaves)))
-    return carry, x
+    return params, check_carry(cell, params, carry, batch), x
+
+
+def arrays(params: PyTree) -> PyTree:
+    """Parameters with numpy's arrays made JAX's, float64 the widest float that JAX has."""
+    return jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, params)
 
 
 def _shape(leaf: Any) -> Any:
@@ -165,18 +312,25 @@ def _shape(leaf: Any) -> Any:
     return leaf if isinstance(leaf, int | float | complex) else type(leaf)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def _check_shapes(cell: Any, structure: Any, leaves: tuple[Any, ...]) -> None:
-    params, carry, x = structure.unflatten(leaves)
+    params, x = structure.unflatten(leaves)
     check_params(cell, params, x, inputs="x")
-    check_carry(cell, params, carry, x.shape[:-1])
-    _check_layers(cell, params, carry, x, "params")
+    parts = getattr(cell, "parts", ())
+    if parts:
+        check_parts(cell.name, parts, params)
+        _check_layers(cell, params, x, "params")
 
 
-def _check_layers(cell: Any, params: PyTree, carry: PyTree, x: Any, argument: str) -> None:
+def _check_layers(cell: Any, params: PyTree, x: Any, argument: str) -> None:
     """Each layer of a stack against the output of the one before."""
-    for k, part in enumerate(cell.parts):
+    for k, part in enumerate(getattr(cell, "parts", ())):
         name = f"{argument}[{k}]"
         check_params(part, params[k], x, argument=name, inputs="x" if k == 0 else "its input")
-        _check_layers(part, params[k], carry[k], x, name)
-        x = jax.eval_shape(part.step, params[k], carry[k], x)[1]
+        _check_layers(part, params[k], x, name)
+        carry = jax.eval_shape(
+            lambda p, x, part=part: part.carry(p, jax.tree.leaves(x)[0].shape[: -part.axes]),
+            params[k],
+            x,
+        )
+        x = jax.eval_shape(part.advance, params[k], carry, x)[1]

@@ -26,6 +26,7 @@ __all__ = [
     "check_positive",
     "check_start",
     "describe",
+    "differences",
     "expected_params",
     "sized",
 ]
@@ -107,13 +108,16 @@ def check_floating(argument: str, x: Any) -> Array:
     return x
 
 
-def check_flags(argument: str, flags: Any, shape: tuple[int, ...]) -> Array:
+def check_flags(
+    argument: str, flags: Any, shape: tuple[int, ...], *, axes: str = "(T, *batch)"
+) -> Array:
     """The flags as an array, or an error unless they are booleans of that shape.
 
     Args:
       argument: the argument's name.
       flags: what came.
-      shape: what is expected, ``(T, *batch)``.
+      shape: what is expected.
+      axes: the same in letters.
 
     Example:
       >>> import numpy as np
@@ -123,30 +127,38 @@ def check_flags(argument: str, flags: Any, shape: tuple[int, ...]) -> Array:
     """
     flags = jnp.asarray(flags)
     if flags.dtype != jnp.bool_:
-        raise TypeError(f"{argument}: expected booleans (T, *batch), got dtype {flags.dtype}")
+        raise TypeError(f"{argument}: expected booleans {axes}, got dtype {flags.dtype}")
     if flags.shape != shape:
-        raise ValueError(f"{argument}: expected shape {shape} (T, *batch), got {flags.shape}")
+        raise ValueError(f"{argument}: expected shape {shape} {axes}, got {flags.shape}")
     return flags
 
 
-def check_key(argument: str, key: Any) -> None:
-    """Raise TypeError unless it is one PRNG key, of `jax.random.key` or ``PRNGKey``.
+def check_key(argument: str, key: Any) -> Array:
+    """A threefry key made from a PRNG key, or TypeError unless it is one.
+
+    Keys of other kinds draw other numbers under `jax.vmap` than alone, so that a sequence in
+    pieces would not agree with the whole.
 
     Args:
       argument: the argument's name.
-      key: what came.
+      key: what came, of `jax.random.key` or ``PRNGKey``.
 
     Example:
       >>> import jax
       >>> from jaxrnn.checks import check_key
-      >>> check_key("key", jax.random.key(0))
+      >>> check_key("key", jax.random.key(0, impl="rbg")).dtype
+      key<fry>
     """
     if isinstance(key, jax.Array | np.ndarray):
-        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
-            return
         if key.dtype == jnp.uint32 and key.ndim == 1:
-            return
-    raise TypeError(f"{argument}: expected one PRNG key, got {describe(key)}")
+            key = jax.random.wrap_key_data(jnp.asarray(key))
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
+            if "fry" in str(key.dtype):
+                return key
+            seed = jax.random.bits(key, (2,), jnp.uint32)
+            return jax.random.wrap_key_data(seed, impl="threefry2x32")
+    hint = f"; a seed is made one by jax.random.key({key})" if isinstance(key, int) else ""
+    raise TypeError(f"{argument}: expected one PRNG key, got {describe(key)}{hint}")
 
 
 def check_lengths(
@@ -218,6 +230,45 @@ def describe(leaf: Any) -> str:
     return type(leaf).__name__
 
 
+def differences(argument: str, got: PyTree, expected: PyTree) -> tuple[list[str], bool]:
+    """What is wrong with every leaf of the wrong shape or dtype, missing or surplus.
+
+    Args:
+      argument: the argument's name.
+      got: a pytree of arrays.
+      expected: a pytree of arrays or `jax.ShapeDtypeStruct`.
+
+    Returns:
+      ``(problems, shapes)``, shapes whether one of them is a shape.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.checks import differences
+      >>> differences("carry", jnp.zeros(3), jnp.ones(3, jnp.bfloat16))
+      (['carry: expected bfloat16[3], got float32[3]'], False)
+    """
+
+    def named(tree: PyTree) -> dict[str, Any]:
+        leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+        return {argument + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+    mine, theirs = named(got), named(expected)
+    problems, shapes = [], False
+    for name, want in theirs.items():
+        have = mine.get(name)
+        if have is None:
+            problems.append(f"{name}: expected {describe(want)}, missing")
+        elif not hasattr(have, "dtype") or have.dtype != want.dtype or have.shape != want.shape:
+            problems.append(f"{name}: expected {describe(want)}, got {describe(have)}")
+            shapes |= hasattr(have, "shape") and have.shape != want.shape
+    problems += [f"{n}: unexpected {describe(leaf)}" for n, leaf in mine.items() if n not in theirs]
+    if not problems and jax.tree.structure(got) != jax.tree.structure(expected):
+        problems.append(
+            f"{argument}: expected {jax.tree.structure(expected)}, got {jax.tree.structure(got)}"
+        )
+    return problems, shapes
+
+
 def check_matches(argument: str, got: PyTree, expected: PyTree, why: str = "") -> None:
     """Raise one error that lists every leaf of the wrong shape or dtype, missing or surplus.
 
@@ -236,28 +287,10 @@ def check_matches(argument: str, got: PyTree, expected: PyTree, why: str = "") -
       >>> from jaxrnn.checks import check_matches
       >>> check_matches("carry", jnp.zeros(3), jnp.ones(3))
     """
-
-    def named(tree: PyTree) -> dict[str, Any]:
-        leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-        return {argument + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
-
-    mine, theirs = named(got), named(expected)
-    problems, shapes_differ = [], False
-    for name, want in theirs.items():
-        have = mine.get(name)
-        if have is None:
-            problems.append(f"{name}: expected {describe(want)}, missing")
-        elif not hasattr(have, "dtype") or have.dtype != want.dtype or have.shape != want.shape:
-            problems.append(f"{name}: expected {describe(want)}, got {describe(have)}")
-            shapes_differ |= hasattr(have, "shape") and have.shape != want.shape
-    problems += [f"{n}: unexpected {describe(leaf)}" for n, leaf in mine.items() if n not in theirs]
-    if not problems and jax.tree.structure(got) != jax.tree.structure(expected):
-        problems.append(
-            f"{argument}: expected {jax.tree.structure(expected)}, got {jax.tree.structure(got)}"
-        )
+    problems, shapes = differences(argument, got, expected)
     if problems:
         message = "\n  ".join(problems) + (f"\n({why})" if why else "")
-        raise (ValueError if shapes_differ else TypeError)(message)
+        raise (ValueError if shapes else TypeError)(message)
 
 
 def sized(init: Init) -> Init:
@@ -290,9 +323,13 @@ def sized(init: Init) -> Init:
     return checked  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def expected_params(
-    cell: Any, input_size: int, hidden_size: int | tuple[int, ...], dtype: Any
+    cell: Any,
+    input_size: int,
+    hidden_size: int | tuple[int, ...],
+    dtype: Any,
+    use_bias: bool | None = None,
 ) -> PyTree:
     """The shapes and dtypes of what the cell's ``init`` gives.
 
@@ -301,6 +338,7 @@ def expected_params(
       input_size: D.
       hidden_size: H, as the cell's ``init`` takes it.
       dtype: a `numpy.dtype`.
+      use_bias: an option of ``init``, left to it if None.
 
     Example:
       >>> import jax.numpy as jnp
@@ -310,5 +348,6 @@ def expected_params(
       (20,)
     """
     key = jax.eval_shape(lambda: jax.random.key(0))
-    init = lambda key: cell.init(key, input_size, hidden_size, dtype=dtype)  # noqa: E731
+    options = {} if use_bias is None else {"use_bias": use_bias}
+    init = lambda key: cell.init(key, input_size, hidden_size, dtype=dtype, **options)  # noqa: E731
     return jax.eval_shape(init, key)

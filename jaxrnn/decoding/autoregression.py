@@ -13,11 +13,10 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree, check_cell, select
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_lengths, check_matches
 from jaxrnn.decoding.sampling import Choose, greedy
-from jaxrnn.trajectory import select
 from jaxrnn.unroll import scan
 
 __all__ = [
@@ -91,8 +90,7 @@ def prepare(
     key: Array | None,
 ) -> tuple[Array, Feedback]:
     """Check the cell and its inputs; the batch axes are those of the embedded inputs."""
-    if not isinstance(cell, Cell):
-        raise TypeError(f"cell: expected a Cell, which can step, got {type(cell).__name__}")
+    check_cell("cell", cell, steps=True)
     inputs = jnp.asarray(inputs)
     if inputs.ndim < 1:
         raise ValueError(f"{argument}: expected (T, *batch) or (T, *batch, D), got shape ()")

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree, select
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_positive
 from jaxrnn.decoding.autoregression import check_end, identity, loop, prefill, prepare
-from jaxrnn.trajectory import select
 
 __all__ = ["Beams", "beam_search"]
 

@@ -40,7 +40,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree, select
 from jaxrnn.checks import check_lengths, check_positive
 from jaxrnn.decoding.autoregression import (
     COINS,
@@ -52,7 +52,6 @@ from jaxrnn.decoding.autoregression import (
     token_log_prob,
 )
 from jaxrnn.decoding.sampling import Choose
-from jaxrnn.trajectory import select
 from jaxrnn.unroll import scan
 
 __all__ = ["Generated", "decode", "generate", "last"]

@@ -11,31 +11,53 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.base import Array, Carry, DType, Params, PyTree, once
+from jaxrnn.base import Array, Carry, DType, Made, Params, PyTree, Spec, add, name_of
 from jaxrnn.cells import LSTMCarry
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import gates, linear, wide
+from jaxrnn.cells.blocks import gates, linear, named, wide
 
-__all__ = ["GridCell", "MDLSTMParams", "MDRNNParams", "make_md_lstm", "make_md_rnn"]
+__all__ = [
+    "GridCell",
+    "MDLSTMParams",
+    "MDLSTMSpec",
+    "MDRNNParams",
+    "MDRNNSpec",
+    "make_md_lstm",
+    "make_md_rnn",
+]
 
 
-class GridCell(NamedTuple):
+class _GridCellFields(NamedTuple):
+    name: str
+    axes: int
+    init: Callable[..., Params]
+    carry: Callable[..., Carry]
+    project: Callable[[Params, Any], PyTree]
+    recurrent: Callable[[Params, tuple[Carry, ...]], PyTree]
+    update: Callable[[Params, tuple[Carry, ...], PyTree], Carry]
+    output: Callable[[Params, Carry, PyTree], Any]
+    spec: Spec | None = None
+
+
+class GridCell(Made, _GridCellFields):
     r"""A cell with one predecessor along each of N axes; a `jaxrnn.Cell` has N = 1.
 
     .. math::
-        zx_p &= \mathrm{project}(\theta, x_p) \\
-        zh_p &= \mathrm{recurrent}(\theta, (s_{p - e_1}, \dots, s_{p - e_N})) \\
-        s_p, y_p &= \mathrm{update}(\theta, (s_{p - e_1}, \dots, s_{p - e_N}), zx_p, zh_p)
+        z_p &= \mathrm{project}(\theta, x_p) +
+            \mathrm{recurrent}(\theta, (s_{p - e_1}, \dots, s_{p - e_N})) \\
+        s_p &= \mathrm{update}(\theta, (s_{p - e_1}, \dots, s_{p - e_N}), z_p) \\
+        y_p &= \mathrm{output}(\theta, s_p, z_p)
 
     Attributes:
       name: how errors call it.
       axes: N.
       init: ``init(key, input_size, hidden_size, *, dtype, ...) -> params``.
       carry: ``carry(params, batch_shape=()) -> carry``, zeros, leaves ``(*batch_shape, H)``.
-      project: ``project(params, x) -> zx``, affine in x.
-      recurrent: ``recurrent(params, before) -> zh``, affine in the tuple of N carries.
-      update: ``update(params, before, zx, zh) -> (carry, y)``.
-      hidden_size: ``hidden_size(params) -> int``.
+      project: ``project(params, x) -> z``, affine in x.
+      recurrent: ``recurrent(params, before) -> z``, affine in the tuple of N carries.
+      update: ``update(params, before, z) -> carry``.
+      output: ``output(params, carry, z) -> y``.
+      spec: what its constructor was given, as in `jaxrnn.Cell`.
 
     Example:
       >>> import jax, jaxrnn
@@ -47,17 +69,10 @@ class GridCell(NamedTuple):
       (5,)
     """
 
-    name: str
-    axes: int
-    init: Callable[..., Params]
-    carry: Callable[..., Carry]
-    project: Callable[[Params, Any], PyTree]
-    recurrent: Callable[[Params, tuple[Carry, ...]], PyTree]
-    update: Callable[[Params, tuple[Carry, ...], PyTree, PyTree], tuple[Carry, Any]]
-    hidden_size: Callable[[Params], int]
+    __slots__ = ()
 
     def step(self, params: Params, before: tuple[Carry, ...], x: Array) -> tuple[Carry, Array]:
-        """One position, ``update(params, before, project(x), recurrent(before))``.
+        """One position.
 
         Args:
           params: the cell's parameters.
@@ -74,7 +89,9 @@ class GridCell(NamedTuple):
           >>> cell.step(params, (cell.carry(params),) * 3, jax.numpy.ones(3))[1].shape
           (5,)
         """
-        return self.update(params, before, self.project(params, x), self.recurrent(params, before))
+        z = add(self.project(params, x), self.recurrent(params, before))
+        carry = self.update(params, before, z)
+        return carry, self.output(params, carry, z)
 
 
 class MDRNNParams(NamedTuple):
@@ -83,7 +100,7 @@ class MDRNNParams(NamedTuple):
     Attributes:
       input_kernel: W, ``(D, H)``.
       recurrent_kernel: R^d for each axis, ``(N, H, H)``.
-      bias: b, ``(H,)``.
+      bias: b, ``(H,)``, or None.
 
     Example:
       >>> import jax, jaxrnn
@@ -94,7 +111,7 @@ class MDRNNParams(NamedTuple):
 
     input_kernel: Array
     recurrent_kernel: Array
-    bias: Array
+    bias: Array | None = None
 
 
 class MDLSTMParams(NamedTuple):
@@ -103,7 +120,7 @@ class MDLSTMParams(NamedTuple):
     Attributes:
       input_kernel: W, ``(D, (N+3)H)``.
       recurrent_kernel: R^d for each axis, ``(N, H, (N+3)H)``.
-      bias: b, ``((N+3)H,)``.
+      bias: b, ``((N+3)H,)``, or None.
       peepholes: p for i, f of each axis, o, ``((N+2)H,)``; None without peepholes.
 
     Example:
@@ -116,7 +133,7 @@ class MDLSTMParams(NamedTuple):
 
     input_kernel: Array
     recurrent_kernel: Array
-    bias: Array
+    bias: Array | None = None
     peepholes: Array | None = None
 
 
@@ -134,7 +151,23 @@ def _hidden_size(params: MDRNNParams | MDLSTMParams) -> int:
     return params.recurrent_kernel.shape[1]
 
 
-@once
+class MDRNNSpec(NamedTuple):
+    """What `make_md_rnn` was given.
+
+    Example:
+      >>> import jaxrnn
+      >>> jaxrnn.grid.make_md_rnn(3).spec.axes
+      3
+    """
+
+    axes: int = 2
+    activation: str | Callable[[Array], Array] = "tanh"
+
+    def make(self) -> GridCell:
+        """The cell."""
+        return make_md_rnn(self.axes, activation=self.activation)
+
+
 def make_md_rnn(axes: int = 2, *, activation: str | Callable[[Array], Array] = "tanh") -> GridCell:
     r"""A multi-dimensional RNN, :math:`h_p = \varphi(W x_p + \sum_d R^d h_{p-e_d} + b)`.
 
@@ -174,28 +207,48 @@ def make_md_rnn(axes: int = 2, *, activation: str | Callable[[Array], Array] = "
         kernel_init: initializers.Initializer = initializers.glorot,
         recurrent_init: initializers.Initializer = initializers.orthogonal,
         bias_init: initializers.Initializer = initializers.zeros,
+        use_bias: bool = True,
     ) -> MDRNNParams:
         k1, k2, k3 = jax.random.split(key, 3)
         square = (hidden_size, hidden_size)
         return MDRNNParams(
             kernel_init(k1, (input_size, hidden_size), dtype),
             jnp.stack([recurrent_init(k, square, dtype) for k in jax.random.split(k2, axes)]),
-            bias_init(k3, (hidden_size,), dtype),
+            bias_init(k3, (hidden_size,), dtype) if use_bias else None,
         )
 
     def carry(params: MDRNNParams, batch_shape: tuple[int, ...] = ()) -> Array:
         return jnp.zeros((*batch_shape, _hidden_size(params)), params.recurrent_kernel.dtype)
 
-    def update(
-        params: MDRNNParams, before: tuple[Array, ...], zx: Array, zh: Array
-    ) -> tuple[Array, Array]:
-        h = phi(zx + zh).astype(before[0].dtype)
-        return h, h
+    def update(params: MDRNNParams, before: tuple[Array, ...], z: Array) -> Array:
+        return phi(z).astype(before[0].dtype)
 
-    return GridCell("md_rnn", axes, init, carry, _project, _recurrent, update, _hidden_size)
+    def output(params: MDRNNParams, h: Array, z: Array) -> Array:
+        return h
+
+    spec = MDRNNSpec(axes, named(activation, "activation"))
+    name = name_of("md_rnn", spec)
+    return GridCell(name, axes, init, carry, _project, _recurrent, update, output, spec)
 
 
-@once
+class MDLSTMSpec(NamedTuple):
+    """What `make_md_lstm` was given.
+
+    Example:
+      >>> import jaxrnn
+      >>> jaxrnn.grid.make_md_lstm(form="stable").spec.form
+      'stable'
+    """
+
+    axes: int = 2
+    peepholes: Literal["diagonal"] | None = None
+    form: Literal["plain", "stable"] = "plain"
+
+    def make(self) -> GridCell:
+        """The cell."""
+        return make_md_lstm(self.axes, peepholes=self.peepholes, form=self.form)
+
+
 def make_md_lstm(
     axes: int = 2,
     *,
@@ -223,7 +276,7 @@ def make_md_lstm(
     with N = 1 it is the LSTM whose forget gate is 1 − i. The plain N = 1 is `jaxrnn.lstm`.
 
     The carry is `LSTMCarry`, the output h. ``init`` takes ``kernel_init``, ``recurrent_init``
-    and ``bias_init`` as ``jaxrnn.lstm.init`` does, ``peephole_init`` (zeros) and
+    ``bias_init`` and ``use_bias`` as ``jaxrnn.lstm.init`` does, ``peephole_init`` (zeros) and
     ``forget_bias``: by default 1 for N = 1 as there, otherwise −log(N − 1), with which forget
     gates that see nothing else sum to one.
 
@@ -268,6 +321,7 @@ def make_md_lstm(
         bias_init: initializers.Initializer = initializers.zeros,
         peephole_init: initializers.Initializer = initializers.zeros,
         forget_bias: float | None = None,
+        use_bias: bool = True,
     ) -> MDLSTMParams:
         k1, k2, k3, k4 = jax.random.split(key, 4)
         if forget_bias is None:
@@ -275,10 +329,13 @@ def make_md_lstm(
         blocks = partial(initializers.blocks, gates=axes + 3, dtype=dtype)
         square, one = (hidden_size, hidden_size), (hidden_size,)
         forget = slice(hidden_size, (axes + 1) * hidden_size)
+        bias = None
+        if use_bias:
+            bias = blocks(bias_init, k3, one).at[forget].add(forget_bias)
         return MDLSTMParams(
             blocks(kernel_init, k1, (input_size, hidden_size)),
             jnp.stack([blocks(recurrent_init, k, square) for k in jax.random.split(k2, axes)]),
-            blocks(bias_init, k3, one).at[forget].add(forget_bias),
+            bias,
             initializers.blocks(peephole_init, k4, one, axes + 2, dtype) if peepholes else None,
         )
 
@@ -289,11 +346,9 @@ def make_md_lstm(
     def recurrent(params: MDLSTMParams, before: tuple[LSTMCarry, ...]) -> Array:
         return _recurrent(params, [each.h for each in before])
 
-    def update(
-        params: MDLSTMParams, before: tuple[LSTMCarry, ...], zx: Array, zh: Array
-    ) -> tuple[LSTMCarry, Array]:
+    def update(params: MDLSTMParams, before: tuple[LSTMCarry, ...], z: Array) -> LSTMCarry:
         h, cs = before[0].h, [each.c for each in before]
-        z, size = zx + zh, h.shape[-1]
+        size = h.shape[-1]
         p = params.peepholes
         if p is not None:
             p = jnp.split(p.astype(z.dtype), axes + 2)
@@ -308,7 +363,11 @@ def make_md_lstm(
         c = sum((gate * past for gate, past in zip(f, cs, strict=True)), i * g)
         if p is not None:
             (o,) = gates(z[..., -size:] + p[-1] * c, "s")
-        h = (o * jnp.tanh(c)).astype(h.dtype)
-        return LSTMCarry(h, c), h
+        return LSTMCarry((o * jnp.tanh(c)).astype(h.dtype), c)
 
-    return GridCell("md_lstm", axes, init, carry, _project, recurrent, update, _hidden_size)
+    def output(params: MDLSTMParams, s: LSTMCarry, z: Array) -> Array:
+        return s.h
+
+    spec = MDLSTMSpec(axes, peepholes, form)
+    name = name_of("md_lstm", spec)
+    return GridCell(name, axes, init, carry, _project, recurrent, update, output, spec)

@@ -15,10 +15,9 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxrnn import checks
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree, once
+from jaxrnn.base import Array, Carry, Cell, Made, Params, PyTree, Spec, select
 from jaxrnn.checks import check_params
 from jaxrnn.grid.cells import GridCell
-from jaxrnn.trajectory import select
 from jaxrnn.unroll import scan as scan_sequence
 
 __all__ = ["GridLayer", "multidirectional", "scan"]
@@ -26,7 +25,15 @@ __all__ = ["GridLayer", "multidirectional", "scan"]
 tree_map = jax.tree.map
 
 
-class GridLayer(NamedTuple):
+class _GridLayerFields(NamedTuple):
+    name: str
+    cell: GridCell
+    directions: tuple[tuple[bool, ...], ...]
+    merge: Callable[[list[Array]], Array]
+    spec: Spec | None = None
+
+
+class GridLayer(Made, _GridLayerFields):
     """A grid cell run from every corner, each direction with its own parameters.
 
     Attributes:
@@ -34,6 +41,7 @@ class GridLayer(NamedTuple):
       cell: the `GridCell` of every direction.
       directions: for each direction, whether each axis runs backward.
       merge: how the outputs of the directions become one.
+      spec: what its constructor was given, as in `jaxrnn.Cell`.
 
     Example:
       >>> import jaxrnn
@@ -42,10 +50,7 @@ class GridLayer(NamedTuple):
       ((False, False), (False, True), (True, False), (True, True))
     """
 
-    name: str
-    cell: GridCell
-    directions: tuple[tuple[bool, ...], ...]
-    merge: Callable[[list[Array]], Array]
+    __slots__ = ()
 
     def init(
         self, key: Array, input_size: int, hidden_size: int, **options: Any
@@ -78,7 +83,24 @@ _MERGES: dict[str, Callable[[list[Array]], Array]] = {
 }
 
 
-@once
+class MultidirectionalSpec(NamedTuple):
+    """What `multidirectional` was given.
+
+    Example:
+      >>> import jaxrnn
+      >>> layer = jaxrnn.grid.multidirectional(jaxrnn.grid.make_md_rnn(2), merge="sum")
+      >>> layer.spec.merge
+      'sum'
+    """
+
+    cell: GridCell
+    merge: str | Callable[[list[Array]], Array] = "concat"
+
+    def make(self) -> GridLayer:
+        """The layer."""
+        return multidirectional(self.cell, merge=self.merge)
+
+
 def multidirectional(
     cell: GridCell, *, merge: str | Callable[[list[Array]], Array] = "concat"
 ) -> GridLayer:
@@ -116,7 +138,8 @@ def multidirectional(
         checks.check_choice("merge", merge, tuple(_MERGES))
     join = merge if callable(merge) else _MERGES[merge]
     directions = tuple(product((False, True), repeat=cell.axes))
-    return GridLayer(f"multidirectional({cell.name})", cell, directions, join)
+    spec = MultidirectionalSpec(cell, merge)
+    return GridLayer(f"multidirectional({cell.name})", cell, directions, join, spec)
 
 
 def scan(
@@ -206,7 +229,7 @@ def scan(
         checks.check_positive("chunk", chunk)
 
     def run(params: Params, flips: tuple[bool, ...]) -> tuple[Carry, Array, Carry]:
-        check_params(_diagonal(one, 0), params, xs)
+        check_params(Diagonal(one, 0).make(), params, xs)
         options = (flips, bool(return_carries), chunk, unroll)
         return _run(one, options, params, xs, sizes, mask)
 
@@ -263,8 +286,12 @@ def _run(
     every = _skew(jnp.broadcast_to(valid, (*grid, rows)), longest, cell.axes)
     # Past its last position a row of the diagonal is held, which nothing reads; a hole in the
     # mask is read, as zero.
-    holes = None if mask is None else jnp.concatenate([jnp.zeros_like(every[:1]), ~every[:-1]])
-    diagonal = _diagonal(cell, longest)
+    holes = None
+    if mask is not None:
+        hole = jnp.broadcast_to(flip(inside & ~mask), (*grid, rows))
+        after = _skew(hole, longest, cell.axes)[:-1]
+        holes = jnp.concatenate([jnp.zeros_like(every[:1]), after])
+    diagonal = Diagonal(cell, longest).make()
     last, ys, *carries = scan_sequence(
         diagonal,
         params,
@@ -320,29 +347,53 @@ def _inside(grid: tuple[int, ...], sizes: Array | None) -> Array:
     return (positions[..., None, :] < sizes).all(-1)
 
 
-@cache
-def _diagonal(cell: GridCell, longest: int) -> Cell:
-    """The cell of a whole anti-diagonal.
+class Diagonal(NamedTuple):
+    """The spec of the cell of a whole anti-diagonal.
 
     Its batch axes are the grid's without the longest, then the batch: a position is where its
     other indices say, so its predecessor along the longest axis was at the same place, and
     that along another axis one place before.
+
+    Attributes:
+      cell: the cell of a position.
+      longest: which axis is the longest.
+
+    Example:
+      >>> import jaxrnn
+      >>> from jaxrnn.grid.unroll import Diagonal
+      >>> Diagonal(jaxrnn.grid.make_md_rnn(2), 0).make()
+      Cell('md_rnn')
     """
 
-    def before(carry: Carry) -> tuple[Carry, ...]:
-        others = [
-            tree_map(partial(_delay, places=cell.axes - d), carry) for d in range(1, cell.axes)
-        ]
-        return (*others[:longest], carry, *others[longest:])
+    cell: GridCell
+    longest: int
 
-    def recurrent(params: Params, carry: Carry) -> PyTree:
-        return cell.recurrent(params, before(carry))
+    def make(self) -> Cell:
+        """The cell."""
+        cell, longest = self
 
-    def update(params: Params, carry: Carry, zx: PyTree, zh: PyTree) -> tuple[Carry, Any]:
-        return cell.update(params, before(carry), zx, zh)
+        def before(carry: Carry) -> tuple[Carry, ...]:
+            others = [
+                tree_map(partial(_delay, places=cell.axes - d), carry) for d in range(1, cell.axes)
+            ]
+            return (*others[:longest], carry, *others[longest:])
 
-    init, carry, project = cell.init, cell.carry, cell.project
-    return Cell(cell.name, init, carry, project, recurrent, update, cell.hidden_size)
+        def recurrent(params: Params, carry: Carry) -> PyTree:
+            return cell.recurrent(params, before(carry))
+
+        def update(params: Params, carry: Carry, z: PyTree) -> Carry:
+            return cell.update(params, before(carry), z)
+
+        return Cell(
+            cell.name,
+            cell.init,
+            cell.carry,
+            cell.project,
+            recurrent,
+            update,
+            cell.output,
+            spec=self,
+        )
 
 
 def _delay(leaf: Array, places: int) -> Array:

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.base import Array, Carry, Cell, DType, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, check_cell, select
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_carry, check_flags, check_floating, check_lengths
-from jaxrnn.trajectory import select
 
 __all__ = ["Gradient", "Loss"]
 
@@ -68,12 +67,10 @@ def step_losses(
 
 def check_sequence(cell: Any, xs: Any) -> tuple[Array, int, tuple[int, ...]]:
     """The input as an array, with T and the batch axes, after a check of it and of the cell."""
-    if not isinstance(cell, Cell):
-        raise TypeError(f"cell: expected a Cell, which can step, got {type(cell).__name__}")
-    xs = check_floating("xs", xs)
-    if xs.ndim < 2:
-        raise ValueError(f"xs: expected (T, *batch, D), at least two axes, got shape {xs.shape}")
-    return xs, xs.shape[0], xs.shape[1:-1]
+    check_cell("cell", cell, steps=True)
+    xs = check_inputs(cell, "xs", xs, "(T, *batch")
+    lead = jax.tree.leaves(xs)[0]
+    return xs, lead.shape[0], lead.shape[1 : lead.ndim - cell.axes]
 
 
 def check_targets(targets: PyTree, time: int, batch: tuple[int, ...]) -> PyTree:
@@ -87,13 +84,13 @@ def check_targets(targets: PyTree, time: int, batch: tuple[int, ...]) -> PyTree:
     return targets
 
 
-def start_carry(cell: Cell, params: Params, carry: Carry | None, batch: tuple[int, ...]) -> Carry:
+def start_carry(
+    cell: Cell | Layer, params: Params, carry: Carry | None, batch: tuple[int, ...]
+) -> Carry:
     """The carry, or the initial one if None, after a check."""
     if carry is None:
         return lax.stop_gradient(cell.carry(params, batch))
-    carry = jax.tree.map(jnp.asarray, carry)
-    check_carry(cell, params, carry, batch)
-    return carry
+    return check_carry(cell, params, carry, batch)
 
 
 def flags_at(

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree, check_cell, select
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_floating
 from jaxrnn.decoding.autoregression import identity
@@ -39,7 +39,6 @@ from jaxrnn.learning.losses import (
     step_losses,
     zero_gradient,
 )
-from jaxrnn.trajectory import select
 
 __all__ = ["RTRLState", "rtrl", "rtrl_init", "rtrl_step"]
 
@@ -120,8 +119,7 @@ def rtrl_init(
       >>> jaxrnn.rtrl_init(jaxrnn.gru, params, influence=jaxrnn.snap1).influence.bias.shape
       (1, 15)
     """
-    if not isinstance(cell, Cell):
-        raise TypeError(f"cell: expected a Cell, which can step, got {type(cell).__name__}")
+    check_cell("cell", cell, steps=True)
     if not isinstance(influence, Influence):
         raise TypeError(f"influence: expected an Influence, got {type(influence).__name__}")
     inner = cell_params(params)

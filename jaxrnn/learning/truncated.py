@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree, select
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_flags, check_positive
 from jaxrnn.decoding.autoregression import identity
@@ -34,7 +34,6 @@ from jaxrnn.learning.losses import (
     step_losses,
     zero_gradient,
 )
-from jaxrnn.trajectory import select
 from jaxrnn.unroll import scan
 
 __all__ = ["Window", "truncated", "truncated_init", "truncated_loss"]

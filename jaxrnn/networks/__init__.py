@@ -1,15 +1,20 @@
-"""Networks out of cells: layers on top of each other, both directions, and what goes around a cell."""
+"""Networks out of cells: layers on top of each other, both directions, what goes around a cell."""
 
-from jaxrnn.networks.directions import Directions, bidirectional
-from jaxrnn.networks.stack import StackProjection, rnn, stack
-from jaxrnn.networks.wrappers import LearnedCarryParams, learned_carry
+from jaxrnn.networks.directions import BidirectionalSpec, Directions, bidirectional
+from jaxrnn.networks.stack import StackSpec, rnn, stack
+from jaxrnn.networks.summary import summary
+from jaxrnn.networks.wrappers import LearnedCarryParams, LearnedCarrySpec, learned_carry, lift
 
 __all__ = [
+    "BidirectionalSpec",
     "Directions",
     "LearnedCarryParams",
-    "StackProjection",
+    "LearnedCarrySpec",
+    "StackSpec",
     "bidirectional",
     "learned_carry",
+    "lift",
     "rnn",
     "stack",
+    "summary",
 ]

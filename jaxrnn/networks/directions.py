@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Cell, Layer, PyTree, once
-from jaxrnn.checks import check_choice, check_params, check_parts
-from jaxrnn.trajectory import select
-from jaxrnn.unroll import Options, check_cell, run
+from jaxrnn.base import Array, Cell, Layer, PyTree, Spec, check_cell, restart, select
+from jaxrnn.checks import arrays, check_choice, check_params, check_parts
+from jaxrnn.trajectory import Steps
+from jaxrnn.unroll import Options, run, step_keys, turn, unroll
 
-__all__ = ["Directions", "bidirectional"]
+__all__ = ["BidirectionalSpec", "Directions", "bidirectional"]
+
+Merge = str | Callable[[Array, Array], Array]
 
 
 class Directions(NamedTuple):
@@ -35,60 +37,104 @@ class Directions(NamedTuple):
     backward: Any
 
 
+class BidirectionalSpec(NamedTuple):
+    """What `bidirectional` was given.
+
+    Example:
+      >>> import jaxrnn
+      >>> jaxrnn.bidirectional(jaxrnn.gru, merge="sum").spec.merge
+      'sum'
+    """
+
+    cell: Cell | Layer
+    backward: Cell | Layer
+    merge: Merge = "concat"
+
+    def make(self) -> Layer:
+        """The layer."""
+        return bidirectional(self.cell, self.backward, merge=self.merge)
+
+
 def _flip(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.flip(leaf, 0), tree)
 
 
-@once
-def _both(*cells: Cell) -> Cell:
-    """The cell that is two cells side by side, with an input, a carry and an output for each."""
+class _Both(NamedTuple):
+    """The spec of two cells side by side, with an input, a carry and an output for each."""
 
-    def each(name: str) -> Callable[..., Directions]:
-        def call(*arguments: Any) -> Directions:
-            mine = zip(*arguments, strict=True)
-            return Directions(*(getattr(c, name)(*a) for c, a in zip(cells, mine, strict=True)))
+    forward: Cell
+    backward: Cell
 
-        return call
+    def make(self) -> Cell:
+        def each(name: str) -> Callable[..., Directions]:
+            calls = [getattr(cell, name) for cell in self]
 
-    def carry(params: Directions, batch_shape: tuple[int, ...] = ()) -> Directions:
-        return each("carry")(params, (batch_shape, batch_shape))
+            def call(*arguments: Any) -> Directions:
+                mine = zip(*arguments, strict=True)
+                return Directions(*(f(*a) for f, a in zip(calls, mine, strict=True)))
 
-    def update(*arguments: Directions) -> tuple[Directions, ...]:
-        return tuple(Directions(*two) for two in zip(*each("update")(*arguments), strict=True))
+            return call
 
-    def randomize(params: Directions, zx: Directions, keys: Any) -> Directions:
-        drawn = zip(cells, params, zx, keys, strict=True)
-        return Directions(*(c.randomize(p, z, k) if c.randomize else z for c, p, z, k in drawn))
+        def recurrent(params: Directions, carry: Directions) -> Directions:
+            return each("recurrent")(params, carry)
 
-    return Cell(
-        name=" and ".join(cell.name for cell in cells),
-        init=cells[0].init,
-        carry=carry,
-        project=each("project"),
-        recurrent=each("recurrent"),
-        update=update,  # type: ignore[arg-type]
-        hidden_size=None,
-        randomize=randomize if any(cell.stochastic for cell in cells) else None,
-    )
+        def randomize(params: Directions, z: Directions, keys: Any) -> Directions:
+            drawn = zip(self, params, z, keys, strict=True)
+            return Directions(*(c.randomize(p, z, k) if c.randomize else z for c, p, z, k in drawn))
+
+        noisy = any(cell.randomize is not None for cell in self)
+        return Cell(
+            " and ".join(cell.name for cell in self),
+            self.forward.init,
+            each("carry"),
+            each("project"),
+            recurrent,
+            each("update"),
+            each("output"),
+            randomize=randomize if noisy else None,
+            axes=self.forward.axes,
+            spec=self,
+        )
 
 
 def _in_one_loop(
     parts: Directions, params: Directions, xs: Array, carry: Directions, options: Options
 ) -> tuple[Directions, Directions, Directions | None]:
-    """Both directions over a sequence, as `run` of a cell that is both cells."""
+    """Both directions over a sequence, as `unroll` of a cell that is both cells."""
+    lead = jax.tree.leaves(xs)[0]
+    batch = lead.shape[1 : lead.ndim - parts.forward.axes]
+    keys = [options.fold(k) for k in range(2)]
+    params = Directions(
+        *(
+            part.sample(mine, key, batch) if key is not None and part.sample is not None else mine
+            for part, mine, key in zip(parts, params, keys, strict=True)
+        )
+    )
 
-    def turn(forward: PyTree, backward: PyTree) -> Directions:
+    def order(forward: PyTree, backward: PyTree) -> Directions:
         """From the order of xs to the order of steps, or back."""
         if options.reverse:
             return Directions(_flip(forward), backward)
         return Directions(forward, _flip(backward))
 
-    valid = None if options.valid is None else turn(options.valid, options.valid)
-    reset = None if options.reset is None else turn(options.reset, options.reset)
-    keys = None if options.keys is None else turn(options.fold(0), options.fold(1))
-    mine = options._replace(valid=valid, reset=reset, keys=keys, reverse=False)
-    last, ys, carries = run(_both(*parts), params, turn(xs, xs), carry, mine)
-    return last, turn(*ys), turn(*carries) if options.return_carries else None
+    both = _Both(*parts).make()
+    steps = Steps(order(xs, xs))
+    if options.valid is not None:
+        steps = steps._replace(valid=order(options.valid, options.valid))
+    if options.key is not None and both.randomize is not None:
+        every = [step_keys(key, options.start, lead.shape[0]) for key in keys]
+        steps = steps._replace(keys=order(*every))
+    again = options.reset_carry
+    if options.reset is not None:
+        end, turned = turn(options.reset)
+        flags = (turned, options.reset) if options.reverse else (options.reset, turned)
+        steps = steps._replace(reset=order(*flags))
+        again = both.carry(params, Directions(batch, batch)) if again is None else again
+    last, ys, carries = unroll(both, params, carry, again, steps, options._replace(reverse=False))
+    if options.reset is not None:
+        ends = (end, None) if options.reverse else (None, end)
+        last = Directions(*map(restart, ends, again, last))
+    return last, order(*ys), order(*carries) if options.return_carries else None
 
 
 def _in_turn(
@@ -102,7 +148,7 @@ def _in_turn(
     """One direction after the other: each may have a way of its own to run."""
     results = []
     for k, (part, path) in enumerate(zip(parts, paths, strict=True)):
-        mine = options._replace(keys=options.fold(k), reverse=options.reverse != bool(k), path=path)
+        mine = options.part(k, path)._replace(reverse=options.reverse != bool(k))
         results.append(run(part, params[k], xs, carry[k], mine))
     last, ys, carries = (Directions(*two) for two in zip(*results, strict=True))
     return last, ys, carries if options.return_carries else None
@@ -116,19 +162,22 @@ _MERGES: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-@once
 def bidirectional(
     cell: Cell | Layer,
     backward: Cell | Layer | None = None,
     *,
-    merge: str | Callable[[Array, Array], Array] = "concat",
-) -> Layer:
+    merge: Merge = "concat",
+) -> Layer[Directions, Directions]:
     r"""One layer that runs both ways, each direction with its own parameters.
 
     .. math:: y_t = \mathrm{merge}(\overrightarrow{h}_t, \overleftarrow{h}_t)
 
-    The backward direction runs inside each row's true length, so a padded batch equals its
-    rows run alone. Two cells are run in one loop, so that neither waits for the other.
+    The backward direction runs inside each row's true length, and restarts at the same
+    boundaries as the forward one, so a padded or packed batch equals its sequences alone. Two
+    cells are run in one loop, so that neither waits for the other.
+
+    Of the outputs at a row's last step the backward half has seen one input. What both
+    directions end with is the carry that `jaxrnn.scan` returns, the backward one at t = 0.
 
     Args:
       cell: what runs forward.
@@ -153,14 +202,14 @@ def bidirectional(
       >>> ys.shape, carry.backward.h.shape
       ((7, 2, 10), (2, 5))
     """
-    if backward is None:
-        return bidirectional(cell, cell, merge=merge)
+    backward = cell if backward is None else backward
     check_cell("cell", cell)
     check_cell("backward", backward)
     if not callable(merge):
         check_choice("merge", merge, tuple(_MERGES))
     join = merge if callable(merge) else _MERGES[merge]
-    name = f"bidirectional({cell.name})"
+    kinds = cell.name if cell == backward else f"{cell.name}, {backward.name}"
+    name = f"bidirectional({kinds})"
     parts = Directions(cell, backward)
 
     def init(key: Array, input_size: int, hidden_size: int, **options: Any) -> Directions:
@@ -180,17 +229,20 @@ def bidirectional(
         params: Directions, xs: Array, carry: Directions, options: Options
     ) -> tuple[Directions, Array, Directions | None]:
         paths = check_parts(name, parts, params, argument=options.path)
-        if cell.sequence is None and backward.sequence is None:
+        params = arrays(params)
+        if isinstance(cell, Cell) and isinstance(backward, Cell) and cell.axes == backward.axes:
             for part, mine, path in zip(parts, params, paths, strict=True):
                 check_params(part, mine, xs, argument=path)
             last, ys, carries = _in_one_loop(parts, params, xs, carry, options)
         else:
             last, ys, carries = _in_turn(parts, params, xs, carry, options, paths)
-        ys = join(*ys)
-        if callable(merge):  # zeros in need not be zeros out
-            ys = select(options.valid, ys, jnp.zeros_like(ys))
+        ys = jax.tree.map(join, *ys)
+        if callable(merge) and not options.hold:  # zeros in need not be zeros out
+            ys = select(options.valid, ys, jax.tree.map(jnp.zeros_like, ys))
         return last, ys, carries
 
+    spec: Spec = BidirectionalSpec(cell, backward, merge)
     stochastic = cell.stochastic or backward.stochastic
-    options = () if merge == "concat" else (("merge", merge),)
-    return Layer(name, init, carry, sequence, stochastic, parts, options)
+    return Layer(
+        name, init, carry, sequence, stochastic=stochastic, parts=parts, axes=cell.axes, spec=spec
+    )

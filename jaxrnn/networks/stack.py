@@ -2,82 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, once
+from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, check_cell
 from jaxrnn.checks import check_parts, check_positive
-from jaxrnn.networks import directions
-from jaxrnn.unroll import Options, check_cell, run
+from jaxrnn.networks.directions import Merge, bidirectional
+from jaxrnn.unroll import Options, run
 
-__all__ = ["StackProjection", "rnn", "stack"]
+__all__ = ["StackSpec", "rnn", "stack"]
+
+Rates = float | Sequence[float]
 
 
-class StackProjection(NamedTuple):
-    """The projected input of a stack that is run step by step.
-
-    Attributes:
-      first: the projected input of the first layer.
-      noise: for each layer the key of its own randomness, and the dropout mask of its output
-        or None; or None for a deterministic step.
+class StackSpec(NamedTuple):
+    """What `stack` was given.
 
     Example:
-      >>> import jax, jaxrnn
-      >>> cell = jaxrnn.stack(jaxrnn.gru, jaxrnn.gru)
-      >>> params = cell.init(jax.random.key(0), 3, 5)
-      >>> cell.project(params, jax.numpy.ones(3)).first.n.shape
-      (5,)
+      >>> import jaxrnn
+      >>> jaxrnn.stack(jaxrnn.gru, jaxrnn.gru, dropout=0.5).spec.dropout
+      (0.5, 0.0)
     """
 
-    first: PyTree
-    noise: tuple[Any, ...] | None
+    cells: tuple[Cell | Layer, ...]
+    dropout: tuple[float, ...] = ()
+
+    def make(self) -> Layer:
+        """The network."""
+        return stack(*self.cells, dropout=self.dropout)
 
 
-def _check_rate(dropout: float) -> float:
-    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise ValueError(f"dropout: expected a rate in [0, 1), got {dropout!r}")
-    return float(dropout)
+def _rates(dropout: Rates, count: int) -> tuple[float, ...]:
+    """A rate for the output of every layer, or an error that says what is wrong with them."""
+    each = not isinstance(dropout, int | float)
+    rates = tuple(dropout) if each else (dropout,) * (count - 1) + (0.0,)
+    for rate in (*rates, 0.0 if each else dropout):
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+            raise ValueError(f"dropout: expected a rate in [0, 1), got {rate!r}")
+    if each and len(rates) not in (count - 1, count):
+        raise ValueError(
+            f"dropout: expected one rate, or {count - 1} or {count} of them, got {len(rates)}"
+        )
+    if not each and dropout and count == 1:
+        raise ValueError(
+            f"dropout: expected 0 for a single layer, got {dropout!r}: one rate is of every "
+            f"layer's output but the last; dropout=({dropout!r},) drops that of the last too"
+        )
+    return tuple(map(float, rates + (0.0,) * (count - len(rates))))
 
 
-def _output_size(cell: Cell | Layer, params: Params, input_size: int, dtype: DType) -> int:
-    xs = jax.ShapeDtypeStruct((1, input_size), dtype)
+def _drop(rate: float, y: PyTree, key: Array) -> PyTree:
+    """Inverted dropout: 0 with probability ``rate``, else divided by 1 - rate."""
+
+    def one(leaf: Array, number: int) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        kept = jax.random.bernoulli(jax.random.fold_in(key, number), 1 - rate, leaf.shape)
+        return leaf * (kept.astype(leaf.dtype) / (1 - rate))
+
+    leaves, structure = jax.tree.flatten(y)
+    return structure.unflatten([one(leaf, k) for k, leaf in enumerate(leaves)])
+
+
+def _output_size(cell: Cell | Layer, params: Params, shape: tuple[int, ...], dtype: DType) -> Any:
+    """The shape of one output for one input without batch axes."""
+    xs = jax.ShapeDtypeStruct((1, *shape), dtype)
     ys = jax.eval_shape(lambda p, xs: run(cell, p, xs, None, Options())[1], params, xs)
-    return ys.shape[-1]
+    return jax.tree.leaves(ys)[0].shape[1:]
 
 
-def _mask(rate: float, shape: tuple[int, ...], dtype: DType, key: Array) -> Array:
-    """Inverted dropout: 0 with probability ``rate``, else 1 / (1 - rate)."""
-    return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)
-
-
-@once
-def stack(*cells: Any, dropout: float = 0.0) -> Any:
+def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any, ...]]:
     r"""Cells on top of each other: the output of each is the input of the next.
 
     .. math:: h^{(k)}_t = \mathrm{cell}_k(m^{(k-1)}_t \odot h^{(k-1)}_t,\; h^{(k)}_{t-1})
 
-    with dropout masks m on every layer's output but the last, drawn anew at every time step
-    from (key, layer, absolute time), and 1 without a key. The stack of cells is a cell: it
-    streams step by step, with a tuple of carries, and `jaxrnn.scan` still runs it layer by
-    layer at full speed.
+    with dropout masks m, drawn anew at every time step from (key, layer, absolute time), and 1
+    without a key. A stack of cells steps like a cell, with a tuple of carries, and
+    `jaxrnn.scan` runs it layer by layer at full speed.
 
     Args:
-      *cells: cells, or layers such as `bidirectional` gives; with any of these the result is
-        a `Layer`.
-      dropout: the rate in [0, 1).
+      *cells: cells, or layers such as `bidirectional` gives; with one that cannot step the
+        result cannot either.
+      dropout: the rate in [0, 1) on every layer's output but the last, or a rate for each
+        layer's, with or without the last.
 
     Returns:
-      A `Cell` (or `Layer`) whose params and carry are tuples, one entry per layer. Its
-      ``init`` takes a `hidden_size` for all layers or a tuple of one per layer, and hands
-      further options to the ``init`` of each.
+      A `Layer` whose params and carry are tuples, one entry per layer. Its ``init`` takes a
+      `hidden_size` for all layers or a tuple of one per layer, and hands further options to
+      the ``init`` of each.
 
     Raises:
       TypeError: for something that is neither a cell nor a layer.
-      ValueError: for no cells, or a rate outside [0, 1).
+      ValueError: for no cells, a rate outside [0, 1), a wrong number of rates, or one rate
+        for a single layer, which would drop nothing.
 
     Source: Zaremba, Sutskever and Vinyals (2014), Recurrent neural network regularization,
     arXiv:1409.2329, for the place of the dropout.
@@ -95,10 +116,10 @@ def stack(*cells: Any, dropout: float = 0.0) -> Any:
         raise ValueError("cells: expected at least one Cell or Layer, got none")
     for k, cell in enumerate(cells):
         check_cell(f"cells[{k}]", cell)
-    rate = _check_rate(dropout)
     count = len(cells)
-    stochastic = (rate > 0 and count > 1) or any(cell.stochastic for cell in cells)
-    name = f"stack({', '.join(cell.name for cell in cells)})"
+    rates = _rates(dropout, count)
+    dropped = f", dropout={rates}" if any(rates) else ""
+    name = f"stack({', '.join(cell.name for cell in cells)}{dropped})"
 
     def init(
         key: Array,
@@ -118,7 +139,9 @@ def stack(*cells: Any, dropout: float = 0.0) -> Any:
         params = []
         for cell, k, size in zip(cells, jax.random.split(key, count), sizes, strict=True):
             params.append(cell.init(k, input_size, size, dtype=dtype, **options))
-            input_size = _output_size(cell, params[-1], input_size, dtype)
+            if len(params) < count:
+                shape = (*(1,) * (cell.axes - 1), input_size)
+                input_size = _output_size(cell, params[-1], shape, dtype)[-1]
         return tuple(params)
 
     def carry(params: tuple[Params, ...], batch_shape: tuple[int, ...] = ()) -> tuple[Carry, ...]:
@@ -126,86 +149,58 @@ def stack(*cells: Any, dropout: float = 0.0) -> Any:
         return tuple(cell.carry(p, batch_shape) for cell, p in zip(cells, params, strict=True))
 
     def sequence(
-        params: tuple[Params, ...], xs: Array, carry: tuple[Carry, ...], options: Options
-    ) -> tuple[Carry, Array, Carry]:
+        params: tuple[Params, ...], xs: PyTree, carry: tuple[Carry, ...], options: Options
+    ) -> tuple[Carry, PyTree, Carry]:
         paths = check_parts(name, cells, params, argument=options.path)
         last, every, ys = [], [], xs
         for k, cell in enumerate(cells):
-            mine = options._replace(keys=options.fold(2 * k), path=paths[k])
+            mine = options.part(k, paths[k])._replace(key=options.fold(2 * k))
             final, ys, carries = run(cell, params[k], ys, carry[k], mine)
             last.append(final)
             every.append(carries)
-            if rate and options.keys is not None and k < count - 1:
-                masks = jax.vmap(partial(_mask, rate, ys.shape[1:], ys.dtype))
-                ys = ys * masks(options.fold(2 * k + 1))
+            if rates[k] and options.key is not None:
+                keys = options.keys(2 * k + 1, jax.tree.leaves(ys)[0].shape[0])
+                ys = jax.vmap(partial(_drop, rates[k]))(ys, keys)
         return tuple(last), ys, tuple(every) if options.return_carries else None
 
-    if any(isinstance(cell, Layer) for cell in cells):
-        return Layer(name, init, carry, sequence, stochastic, parts=cells)
-
-    def project(params: tuple[Params, ...], x: Array) -> StackProjection:
-        return StackProjection(cells[0].project(params[0], x), None)
-
-    def recurrent(params: tuple[Params, ...], carry: tuple[Carry, ...]) -> tuple[PyTree, ...]:
-        return tuple(c.recurrent(p, s) for c, p, s in zip(cells, params, carry, strict=True))
-
-    def outputs(params: tuple[Params, ...], zx: StackProjection) -> list[Array]:
-        batch = jax.tree.leaves(zx.first)[0].shape[:-1]
-        state = carry(params, batch)
-        return _climb(cells, params, state, zx, recurrent(params, state))[1]
-
-    def randomize(params: tuple[Params, ...], zx: StackProjection, key: Array) -> StackProjection:
-        keys = [jax.random.fold_in(key, n) for n in range(2 * count)]
-        ys = jax.eval_shape(outputs, params, zx)
-        masks = [_mask(rate, y.shape, y.dtype, k) for y, k in zip(ys, keys[1::2], strict=True)]
-        masks = [*masks[:-1], None] if rate else [None] * count
-        first = zx.first
-        if cells[0].randomize is not None:
-            first = cells[0].randomize(params[0], first, keys[0])
-        return StackProjection(first, tuple(zip(keys[::2], masks, strict=True)))
-
-    def update(
+    def advance(
         params: tuple[Params, ...],
         carry: tuple[Carry, ...],
-        zx: StackProjection,
-        zh: tuple[PyTree, ...],
-    ) -> tuple[tuple[Carry, ...], Array]:
-        new, ys = _climb(cells, params, carry, zx, zh)
-        return new, ys[-1]
+        x: PyTree,
+        key: Array | None = None,
+        time: int | Array = 0,
+    ) -> tuple[tuple[Carry, ...], PyTree]:
+        new, y = [], x
+        for k, cell in enumerate(cells):
+            mine = None if key is None else jax.random.fold_in(key, 2 * k)
+            state, y = cell.advance(params[k], carry[k], y, mine, time)
+            if rates[k] and key is not None:
+                again = jax.random.fold_in(jax.random.fold_in(key, 2 * k + 1), time)
+                y = _drop(rates[k], y, again)
+            new.append(state)
+        return tuple(new), y
 
-    noise = randomize if stochastic else None
-    return Cell(name, init, carry, project, recurrent, update, None, noise, sequence, parts=cells)
-
-
-def _climb(
-    cells: tuple[Any, ...],
-    params: tuple[Params, ...],
-    carry: tuple[Carry, ...],
-    zx: StackProjection,
-    zh: tuple[PyTree, ...],
-) -> tuple[tuple[Carry, ...], list[Array]]:
-    """One step through all layers: the new carries and the output of each layer."""
-    new, ys, mine = [], [], zx.first
-    for k, cell in enumerate(cells):
-        key, mask = (None, None) if zx.noise is None else zx.noise[k]
-        if k:
-            mine = cell.project(params[k], ys[-1])
-            if key is not None and cell.randomize is not None:
-                mine = cell.randomize(params[k], mine, key)
-        state, y = cell.update(params[k], carry[k], mine, zh[k])
-        new.append(state)
-        ys.append(y if mask is None else y * mask)
-    return tuple(new), ys
+    return Layer(
+        name,
+        init,
+        carry,
+        sequence,
+        None if any(cell.advance is None for cell in cells) else advance,
+        any(rates) or any(cell.stochastic for cell in cells),
+        cells,
+        cells[0].axes,
+        StackSpec(cells, rates),
+    )
 
 
 def rnn(
-    cell: Cell,
+    cell: Cell | Layer,
     num_layers: int = 1,
     *,
     bidirectional: bool = False,
-    dropout: float = 0.0,
-    merge: str | Callable[[Array, Array], Array] = "concat",
-) -> Any:
+    dropout: Rates = 0.0,
+    merge: Merge = "concat",
+) -> Layer[tuple[Any, ...], tuple[Any, ...]]:
     """A whole recurrent network of equal layers, as ``torch.nn.LSTM`` and its kin are.
 
     Args:
@@ -213,16 +208,16 @@ def rnn(
       num_layers: how many layers.
       bidirectional: whether every layer runs both ways; layers above the first then see the
         merged outputs of both.
-      dropout: the rate in [0, 1), on every layer's output but the last.
+      dropout: as in `jaxrnn.stack`.
       merge: how the directions are joined, as in `jaxrnn.bidirectional`.
 
     Returns:
-      A `Cell` (one direction) or a `Layer` (two); its params and carry are tuples, one entry
-      per layer.
+      A `Layer`; its params and carry are tuples, one entry per layer. It steps if it has one
+      direction.
 
     Raises:
       TypeError: if `num_layers` is not an int, or the cell is not one.
-      ValueError: for fewer than one layer, a rate outside [0, 1) or an unknown merge.
+      ValueError: for fewer than one layer, a wrong rate or an unknown merge.
 
     Example:
       >>> import jax, jaxrnn
@@ -233,5 +228,9 @@ def rnn(
       (2, (7, 2, 10))
     """
     check_positive("num_layers", num_layers)
-    layer = directions.bidirectional(cell, merge=merge) if bidirectional else cell
+    layer = _both(cell, merge) if bidirectional else cell
     return stack(*(layer,) * num_layers, dropout=dropout)
+
+
+def _both(cell: Cell | Layer, merge: Merge) -> Layer:
+    return bidirectional(cell, merge=merge)

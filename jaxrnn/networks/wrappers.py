@@ -3,14 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Carry, Cell, Layer, Params, once
+from jaxrnn.base import Array, Carry, Cell, Layer, Params, check_cell
 
-__all__ = ["LearnedCarryParams", "learned_carry"]
+__all__ = ["LearnedCarryParams", "LearnedCarrySpec", "learned_carry", "lift"]
+
+AnyCell = TypeVar("AnyCell", bound=Cell | Layer)
+
+
+def lift(cell: AnyCell, **changes: Any) -> AnyCell:
+    """The cell with its own parameters in a field `cell` of larger ones, and with changes.
+
+    Every function of the record is handed on, so that a wrapper says only what it changes.
+
+    Args:
+      cell: a `Cell` or a `Layer`.
+      **changes: fields of the record to replace, functions of the larger parameters.
+
+    Returns:
+      A `Cell` or a `Layer` whose params are a NamedTuple with a field `cell`.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> from jaxrnn.networks import lift
+      >>> from typing import NamedTuple
+      >>> class Scaled(NamedTuple):
+      ...     cell: jaxrnn.GRUParams
+      ...     scale: float
+      >>> project = lambda params, x: jaxrnn.gru.project(params.cell, params.scale * x)
+      >>> scaled = lift(jaxrnn.gru, name="scaled", project=project)
+      >>> params = Scaled(jaxrnn.gru.init(jax.random.key(0), 3, 5), 2.0)
+      >>> jaxrnn.scan(scaled, params, jax.numpy.ones((7, 3)))[1].shape
+      (7, 5)
+    """
+
+    def within(function: Callable[..., Any] | None) -> Any:
+        if function is None:
+            return None
+        return lambda params, *args: function(params.cell, *args)
+
+    def sample(params: Any, key: Array, batch: tuple[int, ...]) -> Any:
+        return params._replace(cell=cell.sample(params.cell, key, batch))  # type: ignore[union-attr]
+
+    def sequence(params: Any, xs: Any, carry: Carry, options: Any) -> Any:
+        options = options._replace(path=f"{options.path}.cell")
+        return cell.sequence(params.cell, xs, carry, options)  # type: ignore[union-attr]
+
+    if isinstance(cell, Layer):
+        inner = {"carry": within(cell.carry), "advance": within(cell.advance)}
+        inner |= {"sequence": sequence, "parts": ()}
+    else:
+        names = ("carry", "project", "recurrent", "update", "output", "coefficients")
+        inner = {name: within(getattr(cell, name)) for name in (*names, "randomize", "gates")}
+        inner["sample"] = None if cell.sample is None else sample
+    return cell._replace(**(inner | changes))
 
 
 class LearnedCarryParams(NamedTuple):
@@ -31,13 +81,28 @@ class LearnedCarryParams(NamedTuple):
     initial: Carry
 
 
-@once
-def learned_carry(cell: Cell | Layer) -> Any:
+class LearnedCarrySpec(NamedTuple):
+    """What `learned_carry` was given.
+
+    Example:
+      >>> import jaxrnn
+      >>> jaxrnn.learned_carry(jaxrnn.gru).spec.cell
+      Cell('gru')
+    """
+
+    cell: Cell | Layer
+
+    def make(self) -> Any:
+        """The cell or layer."""
+        return learned_carry(self.cell)
+
+
+def learned_carry(cell: AnyCell) -> AnyCell:
     r"""The same cell, with its initial carry among the parameters.
 
     .. math:: s_0 = \theta_0 \text{ for every row of the batch}
 
-    It is what `jaxrnn.scan` starts from, and restarts from at a reset, when no carry is given;
+    It is what `jaxrnn.scan` starts from when no carry is given, and what a reset restarts from;
     it begins as the cell's own initial carry, usually zero. A `stack` or a `bidirectional`
     layer learns the carries of all its parts.
 
@@ -59,14 +124,13 @@ def learned_carry(cell: Cell | Layer) -> Any:
       >>> jax.grad(loss)(params).initial.shape
       (5,)
     """
-    if not isinstance(cell, Cell | Layer):
-        raise TypeError(f"cell: expected a Cell or a Layer, got {type(cell).__name__}")
+    check_cell("cell", cell)
 
     def init(key: Array, input_size: int, hidden_size: Any, **options: Any) -> LearnedCarryParams:
         params = cell.init(key, input_size, hidden_size, **options)
         initial = cell.carry(params)
         for leaf in jax.tree.leaves(initial):
-            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            if not jnp.issubdtype(leaf.dtype, jnp.inexact):
                 raise TypeError(
                     f"cell: expected one with a floating-point carry, got {cell.name!r}, whose "
                     f"carry holds {leaf.dtype}"
@@ -79,29 +143,10 @@ def learned_carry(cell: Cell | Layer) -> Any:
 
         return jax.tree.map(rows, params.initial)
 
-    def within(function: Callable[..., Any] | None) -> Any:
-        """The cell's function, given the cell's parameters."""
-        if function is None:
-            return None
-        return lambda params, *args: function(params.cell, *args)
-
-    def sequence(params: LearnedCarryParams, xs: Array, carry: Carry, options: Any) -> Any:
-        options = options._replace(path=f"{options.path}.cell")
-        return cell.sequence(params.cell, xs, carry, options)  # type: ignore[misc]
-
-    name = f"learned_carry({cell.name})"
-    whole = None if cell.sequence is None else sequence
-    if isinstance(cell, Layer):
-        return Layer(name, init, carry, sequence, cell.stochastic)
-    return Cell(
-        name,
-        init,
-        carry,
-        within(cell.project),
-        within(cell.recurrent),
-        within(cell.update),
-        within(cell.hidden_size),
-        within(cell.randomize),
-        whole,
-        gates=within(cell.gates),
+    return lift(
+        cell,
+        name=f"learned_carry({cell.name})",
+        init=init,
+        carry=carry,
+        spec=LearnedCarrySpec(cell),
     )

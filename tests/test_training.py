@@ -282,11 +282,15 @@ class TestAccumulation:
         assert micro.history["one"].tolist() == [1.0] * 4
         assert not micro.history["skipped"].any()
 
-    def test_nothing_valid_at_all_is_skipped(self):
+    @pytest.mark.parametrize("accumulate", [1, 2])
+    def test_nothing_valid_at_all_changes_nothing(self, accumulate):
         batch = (jnp.ones((2, 1, 1)), jnp.ones((2, 1, 1)), jnp.zeros((2, 1), bool))
-        result = fit(self.loss, rnn_params(), optax.sgd(0.5), [batch] * 2, accumulate=2)
+        options = {"accumulate": accumulate, "max_skips": 0}
+        result = fit(self.loss, rnn_params(), optax.adam(0.5), [batch] * 6, **options)
         assert_close(result.params, rnn_params(), 0, 0)
-        assert result.history["skipped"].tolist() == [1]
+        assert int(result.state.opt_state[0].count) == 0
+        assert not result.history["skipped"].any()
+        assert np.isnan(result.history["loss"]).all()
 
     def test_a_smaller_last_group(self):
         result = fit(square, start(), optax.sgd(0.1), [regression()] * 5, accumulate=2)
@@ -592,7 +596,23 @@ class TestErrors:
         [
             ({"batches": 3}, "batches: expected an iterable, got int"),
             ({"loss": 3}, "loss: expected a function, got int"),
-            ({"optimizer": 0.1}, "optimizer.init: expected a function"),
+            (
+                {"optimizer": "adam"},
+                r"optimizer: expected an optax.GradientTransformation such as optax.adam\(1e-3\), "
+                "got 'adam'",
+            ),
+            ({"optimizer": optax.adam}, "optimizer: .* got adam itself, not called"),
+            ({"optimizer": optax.MultiSteps}, "optimizer: .* got MultiSteps itself, not called"),
+            ({"key": 3}, r"key: expected a PRNG key such as jax.random.key\(3\), got int 3"),
+            ({"key": jnp.zeros(2)}, "key: expected a PRNG key"),
+            ({"batches": jnp.ones((4, 2))}, r"batches: .* of shape \(4, 2\) \(itertools.repeat"),
+            ({"batches": np.ones((4, 2))}, "batches: .* ndarray .* jaxrnn.data.Batches"),
+            (
+                {"batches": regression()},
+                r"batches: .* tuple of arrays of shapes \(64, 3\), \(64,\)",
+            ),
+            ({"batches": list(regression())}, "batches: .* got what looks like one batch, list of"),
+            ({"batches": {"x": np.ones(2)}}, r"batches: .* dict with \['x'\]"),
             ({"evaluate": lambda p: "low"}, "evaluate: expected a number or numbers by name"),
             ({"loss": lambda p, b: (distance(p, b), 3)}, "loss: expected .value, Aux or a mapping"),
         ],
@@ -734,8 +754,10 @@ class TestHistory:
         gc.collect()
         files = sorted((tmp_path / "new").iterdir())
         assert len(files) == 2
-        for file, result in zip(files, (first, second), strict=True):
-            for got, want in zip(rows(read(file)), result.history, strict=True):
+        for file, written in zip(
+            files, (list(first.history), list(second.history)[3:]), strict=True
+        ):
+            for got, want in zip(rows(read(file)), written, strict=True):
                 assert got.keys() == want.keys()
                 np.testing.assert_allclose(list(got.values()), list(want.values()), rtol=1e-6)
         starts = [one.step for one in read(files[1]) if one.HasField("session_log")]
@@ -802,14 +824,27 @@ class TestProgress:
             assert word in text
         assert "left" not in self.show(None, force_terminal=True)
 
-    def test_quiet_when_not_a_terminal(self, capsys):
-        assert self.show(10) == ""
-        fit(distance, jnp.zeros(1), optax.sgd(0.1), [jnp.ones(1)])
-        assert capsys.readouterr() == ("", "")
+    def test_lines_where_there_is_no_terminal(self):
+        def lines(steps, **options):
+            file = io.StringIO()
+            with progress_line(5, console=Console(file=file, width=20), **options) as show:
+                for step in range(1, steps + 1):
+                    show(step, {"loss": 0.5} | ({"eval": 2.0} if step == 1 else {}), Clock())
+            return [line.split("  ") for line in file.getvalue().splitlines()]
 
-    def test_shown_by_fit_when_asked(self, capsys):
-        fit(distance, jnp.zeros(1), optax.sgd(0.1), [jnp.ones(1)], progress=True)
-        assert "steps/s" in capsys.readouterr().err
+        assert [line[0] for line in lines(4)] == ["step 1/5", "step 4/5"]
+        assert lines(4)[1][-2:] == ["loss 0.5", "eval 2"]
+        assert len(lines(1)) == 1
+        assert len(lines(4, every=0)) == 4
+        assert lines(0) == lines(4, show=False) == []
+
+    def test_of_fit(self, capsys):
+        fit(distance, jnp.zeros(1), optax.sgd(0.1), [jnp.ones(1)] * 3)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert [line.split("  ")[0] for line in err.splitlines()] == ["step 1", "step 3"]
+        fit(distance, jnp.zeros(1), optax.sgd(0.1), [jnp.ones(1)], progress=False)
+        assert capsys.readouterr() == ("", "")
 
     def test_duration(self):
         times = [0.4, 59.6, 245, 3723, float("inf")]

@@ -107,10 +107,9 @@ class TestResume:
                 )
         rest = run(20, **options, checkpoints=Checkpoints(tmp_path), resume=True)
         assert_same_run(whole, rest)
-        done = int(rest.history["step"][0]) - 1
-        assert done >= 13
-        for name in ("loss", "grad_norm", "size"):
-            np.testing.assert_array_equal(rest.history[name], whole.history[name][done:])
+        for name in ("step", "loss", "grad_norm", "skipped", "size"):
+            np.testing.assert_array_equal(rest.history[name], whole.history[name])
+        assert (np.diff(rest.history["seconds"]) > 0).all()
 
     @pytest.mark.parametrize(
         "batches",
@@ -139,7 +138,7 @@ class TestResume:
         assert Checkpoints(tmp_path).steps() == [6]
         mended = [XS[:, :5]] * 9
         rest = run(9, batches=mended, checkpoints=Checkpoints(tmp_path), resume=True)
-        assert len(rest.history) == 3
+        assert rest.history["step"].tolist() == list(range(1, 10))
         assert_same_run(run(9, batches=mended), rest)
 
     @pytest.mark.oracle
@@ -157,7 +156,6 @@ class TestResume:
         whole = run(9, batches=batches())
         run(4, batches=batches(), checkpoints=Checkpoints(tmp_path))
         rest = run(9, batches=batches(), checkpoints=Checkpoints(tmp_path), resume=True)
-        assert len(rest.history) == 5
         assert_same_run(whole, rest)
 
     def test_of_a_line_search(self, tmp_path):
@@ -191,7 +189,25 @@ class TestResume:
         first = run(4, checkpoints=Checkpoints(tmp_path))
         again = run(4, checkpoints=Checkpoints(tmp_path), resume=True)
         assert_same_run(first, again)
-        assert len(again.history) == 0
+        assert list(again.history) == list(first.history)
+
+    @pytest.mark.parametrize("reason", ["patience", "callback"])
+    def test_of_a_run_that_ended_of_itself(self, tmp_path, reason):
+        """It stays ended, however often it is asked to go on, until that is let go of."""
+
+        def again(**options):
+            batches = itertools.chain([XS[:, :5]] * 2, itertools.repeat(99 * XS[:, :5]))
+            with Checkpoints(tmp_path, every=1) as checkpoints:
+                return run(9, batches=batches, checkpoints=checkpoints, resume=True, **options)
+
+        ends = {"patience": 4} if reason == "patience" else {"callbacks": [lambda r: r.step == 4]}
+        first, *others = [again(**ends) for _ in range(3)]
+        assert first.reason == reason
+        for other in others:
+            assert other.reason == reason
+            assert_same_run(first, other)
+        longer = {"patience": 20} if reason == "patience" else {}
+        assert again(**longer).reason == "steps"
 
     def test_of_an_empty_folder_begins(self, tmp_path):
         result = run(2, checkpoints=Checkpoints(tmp_path / "new"), resume=True)
@@ -338,7 +354,7 @@ class TestCheckpoints:
         monkeypatch.undo()
         with (
             Checkpoints(tmp_path) as checkpoints,
-            pytest.raises(ValueError, match="expected checkpoint format 1, got 99"),
+            pytest.raises(ValueError, match="expected checkpoint format 2, got 99"),
         ):
             checkpoints.restore(tree)
 
@@ -435,7 +451,7 @@ class TestDamage:
         (tmp_path / "7" / "notes" / "metadata").write_text("")
         with pytest.warns(RuntimeWarning, match="damaged"):
             rest = run(9, checkpoints=Checkpoints(tmp_path), resume=True)
-        assert rest.history["step"][0] == 5
+        assert rest.history["step"].tolist() == list(range(1, 10))
         assert_same_run(whole, rest)
 
 
@@ -521,7 +537,7 @@ class TestSignals:
         assert caplog.messages == [f"{number.name}: stopped after step 6, saved in {tmp_path}"]
         assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
         rest = run(12, checkpoints=Checkpoints(tmp_path), resume=True)
-        assert rest.history["step"].tolist() == list(range(7, 13))
+        assert rest.history["step"].tolist() == list(range(1, 13))
         assert_same_run(whole, rest)
 
     def test_during_the_last_save_is_not_lost(self, tmp_path):
@@ -537,16 +553,21 @@ class TestSignals:
         # A job that a shell started in the background begins with Ctrl-C ignored.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
-        with pytest.raises(KeyboardInterrupt):
-            run(4, callbacks=[lambda r: signal.raise_signal(signal.SIGINT)])
+        with pytest.raises(training.Cancelled, match="stopped after step 3") as info:
+            run(9, callbacks=[lambda r: r.step == 3 and signal.raise_signal(signal.SIGINT)])
+        result = info.value.result
+        assert isinstance(info.value, KeyboardInterrupt)
+        assert result.reason == "cancelled"
+        assert result.history["step"].tolist() == [1, 2, 3]
+        assert bits(result.state) == bits(run(3).state)
 
     def test_are_left_alone_outside_the_main_thread(self):
         before = signal.getsignal(signal.SIGTERM)
         inside = []
 
         def work():
-            with stop_signals() as received:
-                inside.append((signal.getsignal(signal.SIGTERM), received))
+            with stop_signals() as signals:
+                inside.append((signal.getsignal(signal.SIGTERM), signals.received))
 
         thread = threading.Thread(target=work)
         thread.start()

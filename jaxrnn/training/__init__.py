@@ -6,13 +6,15 @@ where it survives. None of them knows a cell.
 
 from .checkpoints import Checkpoints, Saved
 from .history import History, log_csv, log_jsonl, log_tensorboard, read_jsonl
-from .loop import Best, Diverged, Report, Result, fit
-from .signals import Interrupted
+from .loop import fit
+from .results import Best, Diverged, Report, Result
+from .signals import Cancelled, Interrupted
 from .step import Aux, Step, TrainState
 
 __all__ = [
     "Aux",
     "Best",
+    "Cancelled",
     "Checkpoints",
     "Diverged",
     "History",

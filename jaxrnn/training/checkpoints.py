@@ -1,16 +1,11 @@
-"""Checkpoints: whole or not at all, checked when read, kept by orbax.
-
-A checkpoint is one orbax step of two items. ``arrays`` holds every leaf of a pytree under its
-path, such as ``state.params.kernel``; ``notes`` holds JSON: shape, dtype and SHA-256 of every leaf,
-whatever else the run wants back, and a SHA-256 of all that. Orbax makes a step appear whole or not
-at all; the digests tell one that was damaged since. No code is stored and none is run.
-"""
+"""Checkpoints: whole or not at all, checked when read, kept by orbax."""
 
 import base64
 import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,15 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.tree_util import keystr, tree_flatten_with_path
+from jax.tree_util import DictKey, GetAttrKey, keystr, tree_leaves_with_path
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
 __all__ = ["Checkpoints", "Saved"]
 
-_VERSION = 1
+_VERSION = 2
 _LISTED = 20
+_PARAMS = {
+    True: (DictKey("best"),),
+    False: (DictKey("state"), GetAttrKey("params")),
+}
 
 
 class Saved(NamedTuple):
@@ -45,13 +44,28 @@ class Checkpoints:
 
     Saving happens in the background; an error in it is raised by the next `save` or by `wait`.
 
+    Each checkpoint is one step of an orbax ``CheckpointManager``, a folder of two items::
+
+        DIRECTORY/STEP/arrays/           every leaf of the pytree, by its path
+        DIRECTORY/STEP/notes/metadata    JSON
+        DIRECTORY/damaged-STEP/          put aside by `restore`
+
+    ``arrays`` is a flat mapping of names, such as ``state.params.kernel``, to arrays; a PRNG key
+    is its data. ``notes`` is ``{"content": {"version", "leaves", "notes"}, "sha256"}``: shape,
+    dtype and SHA-256 of every leaf, whatever else the run wants back, and the SHA-256 of all that.
+    Orbax makes a step appear whole or not at all; the digests tell one that was damaged since. No
+    code is stored and none is run.
+
+    `fit` saves ``{"state": TrainState, "best": params}``, and as notes the best's value and step,
+    the place among the batches, why the run ended if it did so of itself, and the history.
+
     Args:
-      directory: of the checkpoints; made where it is missing.
+      directory: of the checkpoints, on a file system that is mounted; made where it is missing.
       every: steps between the checkpoints that `fit` writes. It also writes one when it ends.
       keep: how many of the latest to keep.
 
     Raises:
-      ValueError: ``every`` or ``keep`` below 1.
+      ValueError: ``every`` or ``keep`` below 1, or the address of a remote store as directory.
 
     Example:
       >>> import tempfile, jax.numpy as jnp
@@ -69,6 +83,10 @@ class Checkpoints:
         for name, value in (("every", every), ("keep", keep)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+        if "://" in os.fspath(directory):
+            raise ValueError(
+                f"directory: expected a folder of a mounted file system, got {str(directory)!r}"
+            )
         self.directory = Path(directory).absolute()
         self.every = every
         self.keep = keep
@@ -89,19 +107,22 @@ class Checkpoints:
 
         Args:
           step: its number.
-          tree: a pytree of arrays. PRNG keys are welcome.
+          tree: a pytree of arrays, at least one. PRNG keys are welcome.
           notes: what JSON can say, and bytes.
 
         Raises:
           OSError: this or an earlier checkpoint could not be written, a full disk for one. The
             checkpoints before it are as they were.
-          ValueError: there is a checkpoint of that step.
+          ValueError: there is a checkpoint of that step, or no array.
+          TypeError: a leaf that is not an array.
         """
         import orbax.checkpoint as ocp
 
         if step in self.steps():
             raise ValueError(f"step: expected one that {self.directory} lacks, got {step}")
-        leaves = {name: _plain(leaf) for name, leaf in _named(tree).items()}
+        leaves = {name: _plain(name, leaf) for name, leaf in _named(tree).items()}
+        if not leaves:
+            raise ValueError(f"tree: expected at least one array, got {tree!r}")
         content = {
             "version": _VERSION,
             "leaves": {name: _describe(leaf) | _digest(leaf) for name, leaf in leaves.items()},
@@ -109,11 +130,10 @@ class Checkpoints:
         }
         # Orbax refuses empty arrays; their shape and dtype say all there is to know.
         full = {name: leaf for name, leaf in leaves.items() if leaf.size}
-        items = ocp.args.Composite(
-            arrays=ocp.args.StandardSave(full),
-            notes=ocp.args.JsonSave({"content": content, "sha256": _sha256(_canonical(content))}),
-        )
-        self._write(lambda manager: manager.save(step, args=items))
+        notes = {"content": content, "sha256": _sha256(_canonical(content))}
+        items = {"notes": ocp.args.JsonSave(notes)}
+        items |= {"arrays": ocp.args.PyTreeSave(full)} if full else {}
+        self._write(lambda manager: manager.save(step, args=ocp.args.Composite(**items)))
 
     def wait(self) -> None:
         """Wait until what is being saved is there.
@@ -140,8 +160,9 @@ class Checkpoints:
         before it is read.
 
         Args:
-          like: a pytree of the structure, shapes and dtypes to expect; arrays are put on the
-            devices that its leaves are on, however many had saved them.
+          like: a pytree of the structure, shapes and dtypes to expect: arrays, or shapes such as
+            `jax.eval_shape` returns. Arrays are put on the devices that its leaves name, however
+            many had saved them.
 
         Returns:
           Step, tree and notes; None if there is no checkpoint.
@@ -151,6 +172,49 @@ class Checkpoints:
             missing, surplus or different.
           OSError: there are checkpoints, and not one is whole.
         """
+        return self._newest(like, ())
+
+    def restore_params(self, like: Any, *, best: bool = True) -> Any:
+        """Read the parameters of the newest whole checkpoint of a run of `fit`, and nothing else.
+
+        Args:
+          like: their structure, shapes and dtypes: parameters, or their shapes.
+          best: the best so far, or else those after the last step.
+
+        Returns:
+          The parameters.
+
+        Raises:
+          FileNotFoundError: there is no checkpoint.
+          ValueError: they are of another model.
+          OSError: there are checkpoints, and not one is whole.
+
+        Example:
+          >>> import tempfile, jax.numpy as jnp, optax
+          >>> from jaxrnn import training
+          >>> folder = tempfile.TemporaryDirectory()
+          >>> checkpoints = Checkpoints(folder.name)
+          >>> def init(key):
+          ...     return {"w": jax.random.normal(key, ())}
+          >>> result = training.fit(
+          ...     lambda params, x: (params["w"] - x) ** 2, init(jax.random.key(0)),
+          ...     optax.sgd(0.5), [1.0, 1.0], checkpoints=checkpoints,
+          ... )
+          >>> shapes = jax.eval_shape(init, jax.random.key(0))
+          >>> checkpoints.restore_params(shapes) == result.best.params
+          True
+          >>> checkpoints.close()
+          >>> folder.cleanup()
+        """
+        saved = self._newest(like, _PARAMS[bool(best)])
+        if saved is None:
+            raise FileNotFoundError(
+                errno.ENOENT, "expected a checkpoint, got none", str(self.directory)
+            )
+        return saved.tree
+
+    def _newest(self, like: Any, under: tuple[Any, ...]) -> Saved | None:
+        """The newest whole checkpoint, or what it has under a path."""
         steps = self.steps()
         for step in reversed(steps):
             try:
@@ -158,9 +222,15 @@ class Checkpoints:
             except Exception as error:
                 self._put_aside(step, error)
                 continue
-            self._compare(step, content, like)
+            verbose = any(name.startswith("[") for name in content["leaves"])
+            wanted = {name: _slot(name, x) for name, x in _named(like, under, verbose).items()}
+            start = keystr(under, simple=not verbose, separator=".")
+            self._compare(step, content, wanted, start)
             try:
-                return Saved(step, self._read_tree(step, content, like), _decode(content["notes"]))
+                tree = jax.tree.unflatten(
+                    jax.tree.structure(like), self._read_leaves(step, content, wanted)
+                )
+                return Saved(step, tree, _decode(content["notes"]))
             except Exception as error:
                 self._put_aside(step, error)
         if steps:
@@ -206,16 +276,20 @@ class Checkpoints:
             raise ValueError("the notes differ from their SHA-256")
         return notes["content"]
 
-    def _compare(self, step: int, content: dict[str, Any], like: Any) -> None:
+    def _compare(
+        self, step: int, content: dict[str, Any], slots: Mapping[str, "_Slot"], start: str
+    ) -> None:
+        """Refuse a checkpoint whose leaves, of those whose names start so, are not the slots'."""
         where = self.directory / str(step)
         if content["version"] != _VERSION:
             raise ValueError(
                 f"{where}: expected checkpoint format {_VERSION}, got {content['version']}"
             )
-        wanted = {name: _describe(_plain(leaf)) for name, leaf in _named(like).items()}
+        wanted = {name: _describe(slot) for name, slot in slots.items()}
         found = {
             name: {k: leaf[k] for k in ("shape", "dtype")}
             for name, leaf in content["leaves"].items()
+            if name.startswith(start)
         }
         problems = [f"missing {n}: expected {_brief(wanted[n])}" for n in wanted.keys() - found]
         problems += [f"surplus {n}: got {_brief(found[n])}" for n in found.keys() - wanted]
@@ -232,30 +306,36 @@ class Checkpoints:
                 + "\n  ".join(shown + [f"and {more} more"] * bool(more))
             )
 
-    def _read_tree(self, step: int, content: dict[str, Any], like: Any) -> Any:
+    def _read_leaves(
+        self, step: int, content: dict[str, Any], slots: Mapping[str, "_Slot"]
+    ) -> list[Any]:
         import orbax.checkpoint as ocp
 
-        named = _named(like)
-        plain = {name: _plain(leaf) for name, leaf in named.items()}
         shapes = {
-            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-            for name, leaf in plain.items()
-            if leaf.size
+            name: jax.ShapeDtypeStruct(slot.shape, slot.dtype, sharding=slot.sharding)
+            for name, slot in slots.items()
+            if math.prod(slot.shape)
         }
-        args = ocp.args.Composite(arrays=ocp.args.StandardRestore(shapes))
-        found = self._manager.restore(step, args=args)["arrays"] if shapes else {}
-        arrays = plain | {name: _placed(leaf, plain[name]) for name, leaf in found.items()}
-        for name, leaf in arrays.items():
+        found: Mapping[str, Any] = {}
+        if shapes:
+            arrays = ocp.args.PyTreeRestore(
+                item=shapes,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(shapes),
+                partial_restore=True,
+            )
+            args = ocp.args.Composite(arrays=arrays)
+            found = self._manager.restore(step, args=args)["arrays"]
+        leaves: list[Any] = []
+        for name, slot in slots.items():
+            leaf = found[name] if name in found else np.zeros(slot.shape, slot.dtype)
+            leaf = slot.fill(leaf)
             digests = {d.get("sha256") for d in (_digest(leaf), content["leaves"][name])} - {None}
             if len(digests) > 1:  # there is none of a leaf spread over several processes
                 raise ValueError(f"{name} differs from its SHA-256")
-        leaves = [
-            jax.random.wrap_key_data(arrays[name], impl=jax.random.key_impl(leaf))
-            if _is_key(leaf)
-            else arrays[name]
-            for name, leaf in named.items()
-        ]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+            leaves.append(
+                leaf if slot.key is None else jax.random.wrap_key_data(leaf, impl=slot.key)
+            )
+        return leaves
 
     def _put_aside(self, step: int, error: Exception) -> None:
         source = self.directory / str(step)
@@ -273,34 +353,61 @@ class Checkpoints:
         )
 
 
-def _named(tree: Any) -> dict[str, Any]:
+class _Slot(NamedTuple):
+    """Where a leaf is to go: the shape and dtype that are stored for it, and its devices."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    sharding: Any
+    free: bool
+    key: Any
+
+    def fill(self, leaf: Any) -> jax.Array:
+        """Put a leaf there; free to move to other devices, though orbax ties it to one."""
+        return jnp.asarray(np.asarray(leaf)) if self.free else jax.device_put(leaf, self.sharding)
+
+
+def _slot(name: str, like: Any) -> _Slot:
+    """The slot that a leaf, or its shape, describes."""
+    key = like.dtype if _is_key(like) else None
+    if isinstance(like, jax.ShapeDtypeStruct):
+        data: Any = like if key is None else jax.eval_shape(jax.random.key_data, like)
+        free, sharding = like.sharding is None, like.sharding
+    else:
+        data = _plain(name, like)
+        free, sharding = not data.committed, data.sharding
+    sharding = jnp.zeros(()).sharding if sharding is None else sharding
+    return _Slot(tuple(data.shape), data.dtype, sharding, free, key)
+
+
+def _named(tree: Any, under: tuple[Any, ...] = (), verbose: bool = False) -> dict[str, Any]:
     """Leaves by path, state.params.kernel; by the unmistakable path where two would be alike."""
-    paths = [path for path, _ in tree_flatten_with_path(tree)[0]]
-    names = [keystr(path, simple=True, separator=".") for path in paths]
+    found = [((*under, *path), leaf) for path, leaf in tree_leaves_with_path(tree)]
+    names = [keystr(path, simple=not verbose, separator=".") for path, _ in found]
     if len(set(names)) < len(names):
-        names = [keystr(path) for path in paths]
-    return dict(zip(names, jax.tree.leaves(tree), strict=True))
+        return _named(tree, under, verbose=True)
+    return dict(zip(names, (leaf for _, leaf in found), strict=True))
 
 
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _placed(leaf: jax.Array, like: jax.Array) -> jax.Array:
-    """Free to move to other devices, if the like is; orbax ties an array to its device."""
-    return leaf if like.committed else jnp.asarray(np.asarray(leaf))
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _plain(leaf: Any) -> jax.Array:
-    return jax.random.key_data(leaf) if _is_key(leaf) else jnp.asarray(leaf)
+def _plain(name: str, leaf: Any) -> jax.Array:
+    """What is stored for a leaf."""
+    try:
+        return jax.random.key_data(leaf) if _is_key(leaf) else jnp.asarray(leaf)
+    except TypeError as error:
+        raise TypeError(f"tree: expected arrays, got {type(leaf).__name__} for {name}") from error
 
 
-def _describe(leaf: jax.Array) -> dict[str, Any]:
-    return {"shape": list(leaf.shape), "dtype": leaf.dtype.name}
+def _describe(leaf: Any) -> dict[str, Any]:
+    return {"shape": list(leaf.shape), "dtype": np.dtype(leaf.dtype).name}
 
 
 def _brief(described: Mapping[str, Any]) -> str:

@@ -72,6 +72,20 @@ class History:
         """Every column as a float64 array of one entry a row, NaN where a row lacks it."""
         return {name: self[name] for name in self.columns}
 
+    def pack(self) -> dict[str, bytes]:
+        """Every column as the bytes of its float64 numbers, for `unpack`."""
+        return {name: self[name].astype("<f8").tobytes() for name in self.columns}
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, bytes]) -> "History":
+        """The history that `pack` gave this."""
+        history = cls()
+        history._columns = {
+            name: array("d", np.frombuffer(column, "<f8")) for name, column in packed.items()
+        }
+        history._length = len(next(iter(history._columns.values()), ()))
+        return history
+
     def to_csv(self, path: PathLike) -> Path:
         """Write one line a row under a line of names; what a row lacks is empty."""
         with _create(path) as file:

@@ -1,4 +1,4 @@
-"""The live line of a run: steps, loss, gradient norm, speed, time left."""
+"""What a run shows as it goes: steps, loss, gradient norm, speed, time left."""
 
 import contextlib
 import math
@@ -36,6 +36,7 @@ class Clock:
         self._spans: list[tuple[float, float]] = []
 
     def __enter__(self) -> Self:
+        self._start = time.perf_counter()
         jax.monitoring.register_event_duration_secs_listener(self._listen)
         return self
 
@@ -83,27 +84,35 @@ class Show(Protocol):
 
 @contextlib.contextmanager
 def progress_line(
-    total: int | None, *, show: bool | None = None, console: Console | None = None
+    total: int | None, *, show: bool = True, console: Console | None = None, every: float = 30.0
 ) -> Iterator[Show]:
-    """A live line on standard error, where that is a terminal.
+    """A live line on standard error; where that is no terminal, a printed line now and then.
 
     Args:
       total: the number of steps, where known.
-      show: True or False to overrule the terminal.
+      show: whether to show anything.
       console: where to write.
+      every: seconds between printed lines; the first and the last step are printed in any case.
 
     Yields:
       A function that shows one step.
     """
     console = console or Console(stderr=True)
-    if show is None:
-        show = console.is_terminal or console.is_jupyter
     if not show:
         yield lambda step, row, clock: None
-        return
+    elif console.is_terminal or console.is_jupyter:
+        with _live(total, console) as update:
+            yield update
+    else:
+        with _printed(total, console, every) as update:
+            yield update
+
+
+@contextlib.contextmanager
+def _live(total: int | None, console: Console) -> Iterator[Show]:
     bar = Progress(
         SpinnerColumn(),
-        TextColumn("{task.completed}" + (f"/{total}" if total is not None else "")),
+        TextColumn(_count("{task.completed}", total)),
         BarColumn(bar_width=12),
         TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True)),
         console=console,
@@ -111,19 +120,52 @@ def progress_line(
         redirect_stdout=sys.stdout.isatty(),
     )
     task: Any = bar.add_task("", total=total, text="compiling")
-    latest: dict[str, str] = {}
+    latest: dict[str, float] = {}
 
     def update(step: int, row: Mapping[str, float], clock: Clock) -> None:
-        hidden = {"step", "seconds", "skipped"}
-        latest.update({k: f"{k} {v:.3g}" for k, v in row.items() if k not in hidden})
-        words = [f"{clock.rate:.3g} steps/s"]
-        if total is not None:
-            words.append(f"{duration(clock.left(total - step))} left")
-        words += latest.values()
-        bar.update(task, completed=step, text="  ".join(words))
+        latest.update(row)
+        bar.update(task, completed=step, text=_words(step, latest, clock, total))
 
     with bar:
         yield update
+
+
+@contextlib.contextmanager
+def _printed(total: int | None, console: Console, every: float) -> Iterator[Show]:
+    latest: dict[str, float] = {}
+    line, printed, since = "", "", -math.inf
+
+    def write() -> None:
+        nonlocal printed, since
+        printed, since = line, time.monotonic()
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def update(step: int, row: Mapping[str, float], clock: Clock) -> None:
+        nonlocal line
+        latest.update(row)
+        line = f"step {_count(step, total)}  {_words(step, latest, clock, total)}"
+        if time.monotonic() - since >= every:
+            write()
+
+    try:
+        yield update
+    finally:
+        if line != printed:
+            write()
+
+
+def _count(step: object, total: int | None) -> str:
+    return str(step) if total is None else f"{step}/{total}"
+
+
+def _words(step: int, figures: Mapping[str, float], clock: Clock, total: int | None) -> str:
+    """Speed, time left and figures."""
+    hidden = {"step", "seconds", "skipped"}
+    words = [f"{clock.rate:.3g} steps/s"]
+    if total is not None:
+        words.append(f"{duration(clock.left(total - step))} left")
+    words += [f"{name} {value:.3g}" for name, value in figures.items() if name not in hidden]
+    return "  ".join(words)
 
 
 def duration(seconds: float) -> str:

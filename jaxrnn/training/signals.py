@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-__all__ = ["Interrupted", "asked_to_stop", "stop_signals"]
+__all__ = ["Cancelled", "Interrupted", "Signals", "stop_signals"]
 
 
 class Interrupted(SystemExit):
@@ -30,36 +30,62 @@ class Interrupted(SystemExit):
         self.signal, self.step, self.result = signal.Signals(received), step, result
 
 
+class Cancelled(KeyboardInterrupt):
+    """Ctrl-C ended a run that has no checkpoints; what was reached before is in ``result``.
+
+    Attributes:
+      result: as `fit` would have returned it after the last step whose figures were read.
+    """
+
+    def __init__(self, result: Any):
+        super().__init__(f"stopped after step {int(result.state.step)}; see the result attribute")
+        self.result = result
+
+
+class Signals:
+    """The signals that a run was sent.
+
+    Args:
+      enabled: whether to heed them.
+
+    Attributes:
+      received: their numbers, in order.
+    """
+
+    def __init__(self, enabled: bool):
+        self.received: list[int] = []
+        self._shared = enabled and jax.process_count() > 1
+
+    def asked(self, step: int) -> bool:
+        """Whether to stop before a step. Several processes agree on one, as if by SIGTERM."""
+        if self._shared and multihost_utils.reached_preemption_sync_point(step):
+            self.received.append(signal.SIGTERM)
+        return bool(self.received)
+
+
 @contextlib.contextmanager
-def stop_signals(enabled: bool = True) -> Iterator[list[int]]:
+def stop_signals(enabled: bool = True) -> Iterator[Signals]:
     """Note SIGTERM and SIGINT instead of dying of them.
 
     Only the main thread can: elsewhere signals do what they did before. A second signal is noted
     like the first and changes nothing, for terminals and ``make`` like to send two. Of several
-    processes JAX notes the SIGTERM itself, for `asked_to_stop` to tell all of them.
+    processes JAX notes the SIGTERM itself, for `Signals.asked` to tell all of them.
 
     Yields:
       The signals so far.
     """
-    received: list[int] = []
+    signals = Signals(enabled)
     main = threading.current_thread() is threading.main_thread()
     if not enabled or not main or jax.process_count() > 1:
-        yield received
+        yield signals
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
+        signals.received.append(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield received
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def asked_to_stop(received: list[int], step: int) -> bool:
-    """Whether to stop before a step. Several processes agree on one, and it is noted as SIGTERM."""
-    if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
-        received.append(signal.SIGTERM)
-    return bool(received)

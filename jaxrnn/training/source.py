@@ -1,6 +1,6 @@
 """Where a run's batches come from, and how it finds its place among them again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 __all__ = ["Place", "Source"]
@@ -24,11 +24,20 @@ class Source:
     Args:
       batches: the iterable. One that is its own iterator is not started again.
       epochs: how often it is gone through; None for no limit.
+
+    Raises:
+      TypeError: no iterable, or what is one batch rather than an iterable of them.
     """
 
     def __init__(self, batches: Iterable[Any], epochs: int | None = None):
         if not isinstance(batches, Iterable):
             raise TypeError(f"batches: expected an iterable, got {type(batches).__name__}")
+        if _is_one_batch(batches):
+            raise TypeError(
+                "batches: expected an iterable of batches, got what looks like one batch, "
+                f"{_brief(batches)} (itertools.repeat(batch) for the same one at every step, "
+                "jaxrnn.data.Batches for some rows at a time)"
+            )
         self._batches: Any = batches
         self._epochs = epochs
         self._resumable = hasattr(batches, "get_state") and hasattr(batches, "set_state")
@@ -79,3 +88,26 @@ class Source:
         if not self._drawn:
             raise ValueError("batches: expected at least one batch, got none")
         return group
+
+
+def _is_one_batch(batches: Any) -> bool:
+    """An array, a mapping, a tuple of arrays, or a list of arrays that are not alike."""
+    if _is_array(batches) or isinstance(batches, Mapping):
+        return True
+    if not isinstance(batches, tuple | list) or not all(map(_is_array, batches)):
+        return False
+    kinds = {(batch.dtype, len(batch.shape)) for batch in batches}
+    return bool(kinds) if isinstance(batches, tuple) else len(kinds) > 1
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def _brief(batch: Any) -> str:
+    kind = type(batch).__name__
+    if _is_array(batch):
+        return f"{kind} of shape {tuple(batch.shape)}"
+    if isinstance(batch, Mapping):
+        return f"{kind} with {list(batch)}"
+    return f"{kind} of arrays of shapes {', '.join(str(tuple(x.shape)) for x in batch)}"

@@ -15,6 +15,8 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from . import optimizers
+
 __all__ = ["Aux", "Loss", "Step", "TrainState"]
 
 Loss = Callable[..., Any]
@@ -28,7 +30,8 @@ class Aux(NamedTuple):
 
     Attributes:
       weight: number of valid steps (or examples) that the value is the mean of; what
-        micro-batches are weighted by when gradients accumulate.
+        micro-batches are weighted by when gradients accumulate. A step of weight 0 has nothing to
+        learn from: it hands on the carried state and changes nothing else.
       state: the carried state for the next batch, where ``fit`` was given one.
       metrics: scalars for the history, by name.
     """
@@ -45,6 +48,7 @@ class TrainState(NamedTuple):
       params: the parameters, any pytree.
       opt_state: the optimizer's state.
       step: int32, steps taken, skipped ones included.
+      batches: int32, batches that those steps have seen; the next one's index.
       skips: int32, how many of the latest steps in a row were not finite and so skipped.
       key: PRNG key that every batch's key is folded from, or None.
       carried: the state that the loss hands from batch to batch, or None.
@@ -53,6 +57,7 @@ class TrainState(NamedTuple):
     params: Any
     opt_state: Any
     step: jax.Array
+    batches: jax.Array
     skips: jax.Array
     key: Any
     carried: Any
@@ -61,9 +66,10 @@ class TrainState(NamedTuple):
 class Step:
     """A jitted training step: ``step(state, batches) -> (state, figures)``.
 
-    One mechanism for every optimizer: the update is given the gradient and also ``value``, ``grad``
-    and ``value_fn``, which optax passes to those transformations that want them (line searches) and
-    keeps from the others.
+    One mechanism for every optimizer: its update is offered, besides the gradient, ``value``,
+    ``grad``, ``value_fn`` and optax's other names for the loss (``obj_fn``, ``grad_fn``), and given
+    those that its signature takes. So line searches, Polyak's step, Sophia and SAM work as they
+    are. The gradient of a complex parameter is conjugated, to point up the loss.
 
     Several batches make one step with the gradient of their weighted mean,
 
@@ -93,11 +99,10 @@ class Step:
         *,
         fixed_batch: bool = False,
     ):
-        for name, value in (("loss", loss), ("optimizer.init", getattr(optimizer, "init", None))):
-            if not callable(value):
-                raise TypeError(f"{name}: expected a function, got {type(value).__name__}")
+        if not callable(loss):
+            raise TypeError(f"loss: expected a function, got {type(loss).__name__}")
         self.loss = loss
-        self.optimizer = optax.with_extra_args_support(optimizer)
+        self.optimizer = optimizers.checked(optimizer)
         self.fixed_batch = fixed_batch
         self.traces = 0
         """How often a step has been traced, that is compiled: once per shape of batch."""
@@ -107,12 +112,14 @@ class Step:
 
     def init(self, params: Any, *, key: Any = None, state: Any = None) -> TrainState:
         """The state before the first step; ``params`` are copied."""
-        params = _strong(params)
-        opt_state = _strong(self.optimizer.init(params))
         if self.fixed_batch and (key is not None or state is not None):
             raise ValueError("fixed_batch: expected a loss without key and state, got one with")
+        _check_key(key)
+        params = _strong(params)
+        opt_state = _strong(self.optimizer.init(params))
+        optimizers.check_complex(params, opt_state)
         zero = jnp.zeros((), jnp.int32)
-        return TrainState(params, opt_state, zero, zero, key, _strong(state))
+        return TrainState(params, opt_state, zero, zero, zero, key, _strong(state))
 
     def __call__(
         self, state: TrainState, batches: Sequence[Any]
@@ -125,7 +132,7 @@ class Step:
         total = jax.tree.map(lambda p: jnp.zeros(p.shape, _wide(p)), state.params)
         carried, parts = state.carried, []
         for i, batch in enumerate(batches):
-            total, carried, part = self._part(state, total, carried, batch, i, len(batches))
+            total, carried, part = self._part(state, total, carried, batch, i)
             parts.append(part)
         return self._finish(state, total, carried, parts)
 
@@ -133,26 +140,30 @@ class Step:
 
     def _whole_step(self, state: TrainState, batch: Any):
         self.traces += 1
-        run = partial(self._run, batch=batch, key=_key(state, 0, 1), state=state.carried)
+        run = partial(self._run, batch=batch, key=_key(state, 0), state=state.carried)
 
         def value_fn(params: Any) -> jax.Array:
             return run(params)[0]
 
-        kept = [optax.tree.get(state.opt_state, name) for name in ("value", "grad")]
-        if self.fixed_batch and all(found is not None for found in kept):
-            value_and_grad = optax.value_and_grad_from_state(value_fn)
-            value, grads = value_and_grad(state.params, state=state.opt_state)
-            aux = Aux()
+        kept = optimizers.kept(state.opt_state, state.params) if self.fixed_batch else None
+        if kept is None:
+            value, aux, grads = _gradient(run, state.params)
         else:
-            (value, aux), grads = jax.value_and_grad(run, has_aux=True)(state.params)
-        return self._update(state, value, grads, aux, value_fn)
+            aux, like = Aux(), jax.eval_shape(value_fn, state.params)
+            value, grads = jax.lax.cond(
+                jnp.isfinite(kept.value),
+                lambda params: (kept.value.astype(like.dtype), kept.grad),
+                jax.value_and_grad(value_fn),
+                state.params,
+            )
+        return self._update(state, _Sum(1, aux.weight, value, grads, aux), value_fn)
 
     # Several: one program per shape of micro-batch that adds w·g to the total, one that applies it.
 
-    def _add_part(self, state: TrainState, total: Any, carried: Any, batch: Any, i: Any, n: Any):
+    def _add_part(self, state: TrainState, total: Any, carried: Any, batch: Any, i: Any):
         self.traces += 1
-        run = partial(self._run, batch=batch, key=_key(state, i, n), state=carried)
-        (value, aux), grads = jax.value_and_grad(run, has_aux=True)(state.params)
+        run = partial(self._run, batch=batch, key=_key(state, i), state=carried)
+        value, aux, grads = _gradient(run, state.params)
         weight = jnp.asarray(aux.weight, _wide(value))
         some = weight > 0  # an empty micro-batch has a mean over nothing: NaN, and no say
         total = jax.tree.map(
@@ -171,13 +182,17 @@ class Step:
 
         grads = jax.tree.map(lambda t: t / jnp.sum(weights).astype(t.dtype), total)
         grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
+        value = mean(*(value for _, value, _ in parts))
         metrics = jax.tree.map(mean, *(metrics for _, _, metrics in parts))
-        aux = Aux(state=carried, metrics=metrics)
 
         def value_fn(params: Any) -> jax.Array:
-            raise ValueError("accumulate: expected 1 for an optimizer with a line search")
+            raise ValueError(
+                "accumulate: expected 1 for an optimizer with a line search, or another that "
+                "computes the loss itself"
+            )
 
-        return self._update(state, mean(*(v for _, v, _ in parts)), grads, aux, value_fn)
+        aux = Aux(state=carried, metrics=metrics)
+        return self._update(state, _Sum(len(parts), jnp.sum(weights), value, grads, aux), value_fn)
 
     # Shared.
 
@@ -210,32 +225,67 @@ class Step:
             )
         return value, aux._replace(metrics=dict(aux.metrics))
 
-    def _update(self, state: TrainState, value: Any, grads: Any, aux: Aux, value_fn: Any):
-        updates, opt_state = self.optimizer.update(
-            grads, state.opt_state, state.params, value=value, grad=grads, value_fn=value_fn
+    def _update(self, state: TrainState, of: "_Sum", value_fn: Callable[[Any], jax.Array]):
+        """The next state, from the gradient of a step's batches."""
+        updates, opt_state = optimizers.update(
+            self.optimizer, of.grads, state.opt_state, state.params, of.value, value_fn
         )
         params = optax.apply_updates(state.params, updates)
-        norm = _norm(grads)
-        ok = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(_norm(updates))
+        norm = _norm(of.grads)
+        finite = jnp.isfinite(of.value) & jnp.isfinite(norm) & jnp.isfinite(_norm(updates))
+        empty = jnp.asarray(of.weight) == 0
+        learns = finite & ~empty
 
-        def keep(new: Any, old: Any) -> Any:
+        def keep(ok: jax.Array, new: Any, old: Any) -> Any:
             return jax.tree.map(partial(_select, ok), new, old)
 
-        skips = jnp.where(ok, 0, state.skips + 1)
+        skips = jnp.where(empty, state.skips, jnp.where(finite, 0, state.skips + 1))
         new = TrainState(
-            keep(params, state.params),
-            keep(opt_state, state.opt_state),
+            keep(learns, params, state.params),
+            keep(learns, opt_state, state.opt_state),
             state.step + 1,
+            state.batches + of.batches,
             skips,
             state.key,
-            keep(aux.state, state.carried),
+            keep(finite | empty, of.aux.state, state.carried),
         )
-        return new, {"loss": value, "grad_norm": norm, "skipped": skips, **aux.metrics}
+        loss = jnp.where(empty, jnp.nan, of.value)
+        return new, {"loss": loss, "grad_norm": norm, "skipped": skips, **of.aux.metrics}
 
 
-def _key(state: TrainState, i: Any, n: Any) -> Any:
-    """A key of its own for every batch: folded from the number of batches before it."""
-    return None if state.key is None else jax.random.fold_in(state.key, state.step * n + i)
+class _Sum(NamedTuple):
+    """What the batches of a step come to."""
+
+    batches: int
+    weight: ArrayLike
+    value: jax.Array
+    grads: Any
+    aux: Aux
+
+
+def _check_key(key: Any) -> None:
+    dtype = getattr(key, "dtype", None)
+    if key is None or dtype == np.uint32 or _is_key_type(dtype):
+        return
+    seed = key if isinstance(key, int) else 0
+    raise TypeError(
+        f"key: expected a PRNG key such as jax.random.key({seed}), got {type(key).__name__} {key!r}"
+    )
+
+
+def _is_key_type(dtype: Any) -> bool:
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def _gradient(run: Callable[[Any], tuple[jax.Array, Aux]], params: Any):
+    """Value, aux and gradient; JAX's of a complex leaf is the conjugate of the way up."""
+    (value, aux), grads = jax.value_and_grad(run, has_aux=True)(params)
+    return value, aux, optax.tree.conj(grads)
+
+
+def _key(state: TrainState, i: Any) -> Any:
+    """The key of a step's batch i: folded from how many batches the run had before it."""
+    return None if state.key is None else jax.random.fold_in(state.key, state.batches + i)
 
 
 def _wide(x: jax.Array) -> np.dtype:
@@ -254,7 +304,7 @@ def _strong(tree: Any) -> Any:
 
 def _select(ok: jax.Array, new: Any, old: Any) -> Any:
     old = jnp.asarray(old)
-    if jnp.issubdtype(old.dtype, jax.dtypes.prng_key):
+    if _is_key_type(old.dtype):
         return jnp.where(ok, new, old)
     return jnp.where(ok, jnp.asarray(new).astype(old.dtype), old)
 

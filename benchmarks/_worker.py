@@ -1,57 +1,58 @@
-"""One contender in a process of its own: ``python _worker.py LIBRARY CELL SHAPE MODE``.
+"""One contender in a process of its own: ``python _worker.py TASK``, a `Task` as JSON.
 
-It imports its library, fills the layer with the common weights and says so. For the line
-``compile`` it compiles, warms up and prints a line of facts; for each line ``N`` it runs N times
-and prints the seconds of each run. `_harness` lets the processes take turns.
+It builds the layer and answers lines: ``ready``; ``compile``, with what that took; ``sample``, with
+some outputs; and ``N``, for which it runs N times, with the seconds of each run. `_harness` lets
+the processes take turns.
 """
 
+import importlib
 import json
-import resource
+import os
 import sys
 import time
 
-from _cases import Task
-from _contenders import common, find
+import numpy as np
+from _task import STEPS, Task
 
 
-def prepare(task):
-    if task.library == "sharded":
-        import jax
+def build(task):
+    if task.devices and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.devices])
+    module = importlib.import_module(f"_contenders.{task.contender}")
+    if task.contender == "torch":
+        return module.Torch(task)
+    from _jax import Layer, Step
 
-        jax.config.update("jax_num_cpu_devices", 2)
-    setup = common.setup(task)
-    module = find(task.library)
-    if task.library == "torch":
-        return module.prepare(task, setup)
-    if task.mode == "step":
-        return common.Steps(module.step(task, setup))
-    return common.Sequence(module.layer(task, setup), task.mode, setup.lengths)
+    return Step(task, module) if task.mode == "step" else Layer(task, module)
 
 
-def peak():
-    """The most memory that was resident so far, in bytes."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+def answer(task, contender, word):
+    if word == "ready":
+        return word
+    if word == "sample":
+        ys = np.ravel(contender.outputs())
+        return ys[np.random.default_rng(2).integers(0, ys.size, 500)].tolist()
+    began = time.perf_counter()
+    if word == "compile":
+        temporaries = contender.compile()
+        return {"compile_s": time.perf_counter() - began, "temp_bytes": temporaries}
+    seconds = []
+    for _ in range(int(word)):
+        began = time.perf_counter()
+        contender.run()
+        seconds.append(time.perf_counter() - began)
+    return [s / STEPS for s in seconds] if task.mode == "step" else seconds
 
 
-def main(*words):
-    contender = prepare(Task(*words))
-    before = peak()
-    print(json.dumps("ready"), flush=True)
-    for line in sys.stdin:
-        if line.strip() == "compile":
-            answer = contender.compile()
-            contender.run()
-            answer["check"] = contender.check()
-            answer |= {"before_bytes": before, "peak_bytes": peak()}
-        else:
-            answer = []
-            for _ in range(int(line)):
-                began = time.perf_counter()
-                contender.run()
-                answer.append((time.perf_counter() - began) / contender.repeats)
-        print(json.dumps(answer), flush=True)
+def main():
+    try:
+        task = Task(**json.loads(sys.argv[1]))
+        contender = build(task)
+        for line in sys.stdin:
+            print(json.dumps(answer(task, contender, line.strip())), flush=True)
+    except Exception as error:
+        print(json.dumps({"error": repr(error)[:300]}), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,34 +1,21 @@
-"""`jax.experimental.rnn`, cuDNN's LSTM: on GPUs only, and not run yet.
-
-The gradient is by the flat weights, which hold the biases too, so its norm says nothing about
-the others': `kernels` cuts the biases off.
-"""
+"""`jax.experimental.rnn`, cuDNN's LSTM, batch-major: on GPUs only, and not run yet."""
 
 import jax.numpy as jnp
-import numpy as np
 from jax.experimental import rnn
 
-from _contenders.common import Layer
 from jaxrnn import interop
 
+BATCH_MAJOR = True
 
-def layer(task, setup):
-    layers, directions = (2, 2) if task.deep else (1, 1)
-    inputs, hidden = setup.xs.shape[2], setup.hidden
-    xs = np.swapaxes(setup.xs, 0, 1)
-    lengths = setup.lengths
-    if lengths is None:
-        lengths = np.full(xs.shape[0], xs.shape[1], np.int32)
 
-    def run(weights, xs, lengths):
-        zero = jnp.zeros((layers * directions, xs.shape[0], hidden))
-        ys = rnn.lstm(
-            xs, zero, zero, weights, lengths, inputs, hidden, layers, 0.0, directions == 2
-        )[0]
-        if not task.ragged:
-            return ys
-        return jnp.where((jnp.arange(xs.shape[1]) < lengths[:, None])[..., None], ys, 0)
+def layer(task):
+    time, batch, size, hidden = task.sizes
 
-    biases = 2 * 4 * hidden * layers * directions
-    weights = interop.cudnn.dump(setup.net, setup.params)
-    return Layer(run, weights, (xs, lengths), True, lambda flat: [flat[:-biases]])
+    def apply(weights, xs, lengths=None):
+        zero = jnp.zeros((1, batch, hidden))
+        steps = jnp.full(batch, time) if lengths is None else lengths
+        ys = rnn.lstm(xs, zero, zero, weights, steps, size, hidden, 1, 0.0, False)[0]
+        valid = (jnp.arange(time) < steps[:, None])[..., None]
+        return ys if lengths is None else jnp.where(valid, ys, 0)
+
+    return apply, interop.cudnn.dump(*task.ours)

@@ -4,48 +4,38 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from _contenders.common import Layer, Step
 from jaxrnn import interop
 
 CELLS = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}
 
 
-def build(task, setup):
-    """``(params, combine)``: the cell's arrays, and the cell from them."""
-    cell = CELLS[task.cell](setup.xs.shape[2], setup.hidden, key=jax.random.key(0))
-    arrays = interop.equinox.dump(setup.net, setup.params)
-    where = lambda cell: [getattr(cell, name) for name in arrays]  # noqa: E731
-    cell = eqx.tree_at(where, cell, [jnp.asarray(array) for array in arrays.values()])
-    params, static = eqx.partition(cell, eqx.is_array)
-    return params, lambda params: eqx.combine(params, static)
+def build(task):
+    """``(cell, params)``: the cell as a function of its arrays, and those."""
+    *_, size, hidden = task.sizes
+    module = CELLS[task.cell](size, hidden, key=jax.random.key(0))
+    arrays = interop.equinox.dump(*task.ours)
+    where = lambda module: [getattr(module, name) for name in arrays]  # noqa: E731
+    module = eqx.tree_at(where, module, [jnp.asarray(array) for array in arrays.values()])
+    params, static = eqx.partition(module, eqx.is_array)
+
+    def cell(params, carry, x):
+        carry = eqx.combine(params, static)(x, carry)
+        return carry, carry[0] if task.cell == "lstm" else carry
+
+    return cell, params
 
 
-def output(task, carry):
-    return carry[0] if task.cell == "lstm" else carry
+def layer(task):
+    cell, params = build(task)
+    rows = jax.vmap(cell, (None, 0, 0))
+
+    def apply(params, xs):
+        return jax.lax.scan(lambda carry, x: rows(params, carry, x), task.zeros, xs)[1]
+
+    return apply, params
 
 
-def layer(task, setup):
-    params, combine = build(task, setup)
-
-    def run(params, xs):
-        cell = jax.vmap(combine(params))
-        zero = jnp.zeros((xs.shape[1], setup.hidden))
-
-        def step(carry, x):
-            carry = cell(x, carry)
-            return carry, output(task, carry)
-
-        return jax.lax.scan(step, (zero, zero) if task.cell == "lstm" else zero, xs)[1]
-
-    return Layer(run, params, (setup.xs,))
-
-
-def step(task, setup):
-    params, combine = build(task, setup)
-    zero = jnp.zeros(setup.hidden)
-
-    def run(params, carry, x):
-        carry = combine(params)(x, carry)
-        return carry, output(task, carry)
-
-    return Step(run, params, (zero, zero) if task.cell == "lstm" else zero, setup.xs[0, 0])
+def step(task):
+    cell, params = build(task)
+    carry = jax.tree.map(lambda zero: zero[0], task.zeros)
+    return lambda params, carry, x: cell(params, carry, x[0]), params, carry

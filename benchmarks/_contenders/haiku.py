@@ -2,24 +2,24 @@
 
 import haiku as hk
 
-from _contenders.common import Layer, Step
 from jaxrnn import interop
 
 
-def layer(task, setup):
+def pure(function):
+    return hk.without_apply_rng(hk.transform(function)).apply
+
+
+def layer(task):
     def run(xs):
-        core = hk.LSTM(setup.hidden)
+        core = hk.LSTM(task.sizes[3])
         return hk.dynamic_unroll(core, xs, core.initial_state(xs.shape[1]))[0]
 
-    apply = hk.without_apply_rng(hk.transform(run)).apply
-    return Layer(apply, interop.haiku.dump(setup.net, setup.params), (setup.xs,))
+    return pure(run), interop.haiku.dump(*task.ours)
 
 
-def step(task, setup):
+def step(task):
     def run(carry, x):
-        y, carry = hk.LSTM(setup.hidden)(x, carry)
+        y, carry = hk.LSTM(task.sizes[3])(x, carry)
         return carry, y
 
-    carry = hk.LSTMState(*setup.net.carry(setup.params, (1,)))
-    apply = hk.without_apply_rng(hk.transform(run)).apply
-    return Step(apply, interop.haiku.dump(setup.net, setup.params), carry, setup.xs[0])
+    return pure(run), interop.haiku.dump(*task.ours), hk.LSTMState(*task.zeros)

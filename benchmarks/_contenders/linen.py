@@ -3,34 +3,24 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from _contenders.common import Layer, Step
 from jaxrnn import interop
 
 CELLS = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell, "elman": nn.SimpleCell}
 
 
-def layer(task, setup):
-    def rnn():
-        return nn.RNN(CELLS[task.cell](setup.hidden), time_major=True)
+def layer(task):
+    module = nn.RNN(CELLS[task.cell](task.sizes[3]), time_major=True)
 
-    arrays = interop.linen.dump(setup.net, setup.params)
-    if task.deep:
-        module = nn.Sequential([nn.Bidirectional(rnn(), rnn(), time_major=True) for _ in range(2)])
-        return Layer(lambda p, xs: module.apply({"params": p}, xs), arrays, (setup.xs,))
-    module, arrays = rnn(), {"cell": arrays}
-
-    def ragged(p, xs, lengths):
-        ys = module.apply({"params": p}, xs, seq_lengths=lengths)
+    def apply(params, xs, lengths=None):
+        ys = module.apply({"params": params}, xs, seq_lengths=lengths)
+        if lengths is None:
+            return ys
         return jnp.where((jnp.arange(xs.shape[0])[:, None] < lengths)[..., None], ys, 0)
 
-    if task.ragged:
-        return Layer(ragged, arrays, (setup.xs, setup.lengths))
-    return Layer(lambda p, xs: module.apply({"params": p}, xs), arrays, (setup.xs,))
+    return apply, {"cell": interop.linen.dump(*task.ours)}
 
 
-def step(task, setup):
-    cell = CELLS[task.cell](setup.hidden)
-    zero = jnp.zeros((1, setup.hidden))
-    carry = (zero, zero) if task.cell == "lstm" else zero
-    arrays = interop.linen.dump(setup.net, setup.params)
-    return Step(lambda p, c, x: cell.apply({"params": p}, c, x), arrays, carry, setup.xs[0])
+def step(task):
+    cell = CELLS[task.cell](task.sizes[3])
+    arrays = interop.linen.dump(*task.ours)
+    return lambda p, carry, x: cell.apply({"params": p}, carry, x), arrays, task.zeros

@@ -135,11 +135,85 @@ class TestOptimizers:
             jax.effects_barrier()
             return len(runs), result.params
 
-        assert optax.tree.get(optax.adam(0.1).init(start()), "grad") is None
         fit(square, start(), optax.adam(0.1), [regression()], steps=3, fixed_batch=True)
         (many, a), (few, b) = count(False), count(True)
         assert few == many - 5
         assert_close(a, b)
+
+    @pytest.mark.parametrize(
+        ("optimizer", "fixed_batch"),
+        [
+            (optax.adamw(0.1), True),
+            (optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.1)), False),
+            (optax.MultiSteps(optax.adam(0.3), 2), False),
+            (optax.lbfgs(), True),
+        ],
+    )
+    def test_parameters_may_be_called_value_and_grad(self, optimizer, fixed_batch):
+        def loss(params, batch):
+            return sum(jnp.mean((leaf - 1) ** 2) for leaf in jax.tree.leaves(params))
+
+        params = {"value": jnp.zeros(2), "grad": {"value": jnp.zeros(3)}}
+        batches = itertools.repeat(None)
+        result = fit(loss, params, optimizer, batches, steps=60, fixed_batch=fixed_batch)
+        assert result.history["loss"][-1] < 0.1
+
+    @pytest.mark.parametrize(
+        "optimizer",
+        [
+            optax.contrib.sam(optax.sgd(0.2), optax.sgd(0.01)),
+            optax.contrib.sam(optax.sgd(0.2), optax.sgd(0.01), opaque_mode=True),
+            optax.contrib.sophia(0.05),
+        ],
+    )
+    def test_that_want_more_than_a_gradient(self, optimizer):
+        batch = regression()
+        result = fit(square, start(), optimizer, itertools.repeat(batch), steps=100)
+        assert result.history["loss"][-1] < result.history["loss"][0] / 20
+
+    def test_that_cannot_be_given_what_they_want(self):
+        optimizer = optax.chain(optax.clip(1.0), optax.contrib.sam(optax.sgd(0.2), optax.sgd(0.01)))
+        with pytest.raises(TypeError, match=r"optimizer: .* of float32 .* unexpected keyword"):
+            fit(square, start(), optimizer, [regression()])
+
+    @pytest.mark.parametrize("optimizer", [optax.sgd(0.2), optax.adam(0.2), optax.lbfgs()])
+    def test_complex_parameters_go_down(self, optimizer):
+        def loss(params, batch):
+            error = params["z"] - (1 + 2j)
+            return jnp.sum(error.real**2 + 3 * error.imag**2) + (params["r"] - 1) ** 2
+
+        params = {"z": jnp.zeros(2, jnp.complex64), "r": jnp.zeros(())}
+        batches = itertools.repeat(None)
+        result = fit(loss, params, optimizer, batches, steps=60, fixed_batch=True)
+        np.testing.assert_allclose(result.params["z"], 1 + 2j, atol=0.2)
+        assert result.history["loss"][-1] < 0.05
+
+    def test_complex_parameters_and_backtracking(self):
+        optimizer = optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(9))
+        with pytest.raises(ValueError, match=r"optimizer: expected one without .* complex"):
+            fit(distance, jnp.zeros(2, jnp.complex64), optimizer, [jnp.ones(2)])
+
+    @pytest.mark.usefixtures("x64")
+    @pytest.mark.parametrize("dtypes", [("float32", "float32"), ("bfloat16", "float16")])
+    def test_lbfgs_of_less_than_float64_under_x64(self, dtypes):
+        def loss(params, batch):
+            return sum(jnp.sum((p.astype(jnp.float64) - 1) ** 2) for p in params)
+
+        params = [jnp.zeros(2, dtype) for dtype in dtypes]
+        batches = itertools.repeat(None)
+        result = fit(loss, params, optax.lbfgs(), batches, steps=9, fixed_batch=True)
+        assert [leaf.dtype for leaf in result.params] == [*map(jnp.dtype, dtypes)]
+        assert result.history["loss"][-1] < 1e-6
+
+    def test_backtracking_that_optax_cannot_do(self):
+        search = optax.scale_by_backtracking_linesearch(9, store_grad=True)
+        with pytest.raises(TypeError, match=r"optimizer: .* gradients of float16 .* raises"):
+            fit(
+                lambda p, b: jnp.sum((p - 1) ** 2),
+                jnp.zeros(2, jnp.float16),
+                optax.chain(optax.sgd(1.0), search),
+                [None],
+            )
 
     def test_mixed_precision(self):
         def half(params, batch):
@@ -334,6 +408,32 @@ class TestCarriedState:
         assert jnp.isfinite(result.state.carried).all()
         assert result.history["skipped"].tolist() == [0, 1]
 
+    @pytest.mark.parametrize("accumulate", [1, 2])
+    def test_an_empty_window_hands_it_on(self, accumulate):
+        """A loss over nothing is NaN or 0: neither counts, as a fault or as the best."""
+
+        def loss(params, batch, state):
+            number, weight, value = batch
+            aux = Aux(weight=weight, state=jnp.full_like(state, number))
+            return value * params["w"].sum() ** 2, aux
+
+        windows = [(n, n % 3 == 0, [1.0, jnp.nan, 0.0][n % 3]) for n in range(6)]
+        windows = [w for w in windows for _ in range(accumulate)]
+        result = fit(
+            loss,
+            {"w": jnp.ones(2)},
+            optax.sgd(0.1),
+            windows,
+            state=jnp.zeros(1),
+            accumulate=accumulate,
+            max_skips=0,
+        )
+        assert result.state.carried == 5
+        assert result.history["skipped"].tolist() == [0] * 6
+        assert np.isnan(result.history["loss"]).tolist() == [False, True, True] * 2
+        assert result.best.step == 3
+        assert result.best.value > 0
+
     def test_of_another_shape(self):
         def loss(params, batch, state):
             return square(params, batch), Aux(state=jnp.zeros(3))
@@ -360,6 +460,32 @@ class TestKeys:
         np.testing.assert_allclose(draws[0], expected, rtol=1e-6)
         np.testing.assert_array_equal(draws[0], draws[1])
         assert not set(draws[0]) & set(draws[2])
+
+    def test_a_smaller_last_group_and_another_accumulate(self, tmp_path):
+        """A batch's key comes from its number, however the batches were grouped."""
+
+        def drawn(numbers, **options):
+            seen = []
+
+            def loss(params, batch, key):
+                jax.debug.callback(lambda d, b: seen.append((int(b), float(d))), draw(key), batch)
+                return params**2
+
+            batches = [jnp.int32(number) for number in numbers]
+            fit(loss, jnp.ones(()), optax.sgd(0.1), batches, key=jax.random.key(0), **options)
+            jax.effects_barrier()
+            return dict(seen)
+
+        draw = jax.random.uniform
+        want = {i: float(draw(jax.random.fold_in(jax.random.key(0), i))) for i in range(8)}
+        assert len(set(want.values())) == 8
+        for group in (1, 3):
+            assert drawn(range(8), accumulate=group) == pytest.approx(want)
+        first = drawn(range(8), accumulate=3, steps=2, checkpoints=Checkpoints(tmp_path))
+        options = {"checkpoints": Checkpoints(tmp_path), "resume": True, "epochs": 1}
+        rest = drawn(range(8), accumulate=1, **options)
+        assert first | rest == pytest.approx(want)
+        assert not first.keys() & rest.keys()
 
 
 def poisoned(good, *bad):
@@ -468,6 +594,22 @@ class TestBest:
         )
         assert result.best.step == 3
 
+    @pytest.mark.parametrize("evaluated", [False, True])
+    def test_the_greatest(self, evaluated):
+        def loss(params, batch):
+            return distance(params, batch), {"accuracy": 1 - (params[0] - 0.5) ** 2}
+
+        options = {"monitor": "accuracy"}
+        if evaluated:
+            options = {"evaluate": lambda p: float(1 - (p[0] - 0.5) ** 2), "evaluate_every": 1}
+        batches = itertools.repeat(jnp.ones(1))
+        run = [loss, jnp.zeros(1), optax.sgd(0.1), batches]
+        result = fit(*run, mode="max", patience=3, **options)
+        assert result.reason == "patience"
+        name = "eval" if evaluated else "accuracy"
+        assert result.best.value == result.history[name].max()
+        assert abs(result.best.params[0] - 0.5) < 0.1
+
     def test_patience(self):
         batches = itertools.chain([jnp.ones(1)] * 5, itertools.repeat(jnp.full(1, 100.0)))
         result = fit(distance, jnp.zeros(1), optax.sgd(1e-3), batches, patience=7)
@@ -557,6 +699,7 @@ class TestErrors:
                 {"fixed_batch": True, "key": jax.random.key(0), "optimizer": optax.lbfgs()},
                 "fixed_batch: expected a loss without key and state",
             ),
+            ({"mode": "most"}, "mode: expected 'min' or 'max', got 'most'"),
             ({"resume": True}, "checkpoints: expected some to resume from, got None"),
             ({"monitor": "lost"}, r"monitor: expected one of \['step', 'loss'.*got 'lost'"),
             (
@@ -666,6 +809,13 @@ class TestHistory:
             self.make()["nothing"]
         with pytest.raises(TypeError, match=r"loss: expected a real scalar, got .* shape"):
             self.make().append({"loss": np.zeros(2)})
+
+    def test_pack(self):
+        again = training.History.unpack(self.make().pack())
+        assert again.columns == self.make().columns
+        for name, column in self.make().arrays().items():
+            np.testing.assert_array_equal(again[name], column)
+        assert len(training.History.unpack({})) == 0
 
     def test_csv(self, tmp_path):
         path = self.make().to_csv(tmp_path / "new" / "history.csv")
@@ -798,8 +948,39 @@ class TestHistory:
         path = result.history.plot(tmp_path / "new" / "loss.png")
         assert path.read_bytes().startswith(b"\x89PNG")
         assert result.history.plot(tmp_path / "norm.svg", "grad_norm", log=False).stat().st_size
+        with pytest.raises(ValueError, match="mode: expected 'min' or 'max', got 'least'"):
+            result.history.plot(tmp_path / "x.png", mode="least")
         with pytest.raises(KeyError, match="nothing"):
             result.history.plot(tmp_path / "x.png", "nothing")
+
+    @pytest.mark.parametrize(("mode", "best"), [("min", 400), ("max", 1)])
+    def test_what_is_plotted(self, tmp_path, monkeypatch, mode, best):
+        figure = pytest.importorskip("matplotlib.figure").Figure
+        drawn = []
+        save = figure.savefig
+        monkeypatch.setattr(
+            figure,
+            "savefig",
+            lambda self, *a, **k: (drawn.append(self.axes[0]), save(self, *a, **k)),
+        )
+        history = training.History()
+        for step in range(1, 401):
+            history.append({"step": step, "loss": 1 / step} | ({"eval": 2} if step == 9 else {}))
+        history.plot(tmp_path / "loss.png", mode=mode)
+        history.append({"step": 401, "loss": -1.0})
+        history.plot(tmp_path / "loss.png", "loss")
+        first, second = drawn
+        assert (first.get_xlabel(), first.get_ylabel()) == ("step", "loss, eval")
+        assert (first.get_yscale(), second.get_yscale()) == ("log", "linear")
+        labels = [text.get_text() for text in first.get_legend().get_texts()]
+        assert labels == [f"loss, best {1 / best:.4g} at step {best}", "eval, best 2 at step 9"]
+        smooth, raw, star, *_ = first.lines
+        np.testing.assert_array_equal(raw.get_ydata(), history["loss"][:-1])
+        assert raw.get_alpha() < 0.5
+        assert star.get_xdata() == [best]
+        np.testing.assert_allclose(
+            smooth.get_ydata()[200], history["loss"][196:204].mean(), rtol=1e-4
+        )
 
     def test_plot_without_matplotlib(self, tmp_path, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)

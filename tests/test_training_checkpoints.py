@@ -294,6 +294,55 @@ class TestCheckpoints:
         assert found.notes == {"bytes": b"\x00\xff", "list": [1, {"a": None}]}
         assert not any(leaf.committed for leaf in jax.tree.leaves(found.tree))
 
+    def test_into_shapes(self, tmp_path):
+        tree = saved(tmp_path, 3)
+        with Checkpoints(tmp_path) as checkpoints:
+            found = checkpoints.restore(jax.eval_shape(lambda: tree))
+        assert bits(found.tree) == bits(tree | {"count": jnp.int32(3)})
+        assert not any(leaf.committed for leaf in jax.tree.leaves(found.tree))
+
+    @pytest.mark.parametrize("ambiguous", [False, True])
+    def test_parameters_alone(self, tmp_path, ambiguous):
+        """Without the optimizer that they were trained with."""
+        params = {"a": {"b": jnp.zeros(2)}, "c" if not ambiguous else "a.b": jnp.ones(1)}
+        checkpoints = Checkpoints(tmp_path)
+
+        def loss(params, batch):
+            return sum(((leaf - batch) ** 2).mean() for leaf in jax.tree.leaves(params))
+
+        result = fit(loss, params, optax.adam(0.1), [0.2, 9.0], checkpoints=checkpoints)
+        shapes = jax.eval_shape(lambda: params)
+        with Checkpoints(tmp_path) as checkpoints:
+            assert bits(checkpoints.restore_params(shapes)) == bits(result.best.params)
+            last = checkpoints.restore_params(params, best=False)
+            assert bits(last) == bits(result.params) != bits(result.best.params)
+            with pytest.raises(ValueError, match=r"missing .*d.*\n.*surplus .*b") as info:
+                checkpoints.restore_params({"a": shapes["a"], "d": jnp.zeros(1)})
+            assert "opt_state" not in str(info.value)
+            assert checkpoints.steps() == [2]
+        with (
+            Checkpoints(tmp_path / "none") as checkpoints,
+            pytest.raises(FileNotFoundError, match="expected a checkpoint, got none"),
+        ):
+            checkpoints.restore_params(shapes)
+
+    def test_trees_that_are_not_of_arrays(self, tmp_path):
+        with Checkpoints(tmp_path) as checkpoints:
+            for tree in ({}, {"a": None}):
+                with pytest.raises(ValueError, match="tree: expected at least one array, got"):
+                    checkpoints.save(1, tree)
+            with pytest.raises(TypeError, match=r"tree: expected arrays, got str for a\.0"):
+                checkpoints.save(1, {"a": ["text"]})
+            assert checkpoints.steps() == []
+            checkpoints.save(1, {"a": jnp.zeros((0, 2))})
+            checkpoints.wait()
+            assert checkpoints.restore({"a": jnp.zeros((0, 2))}).tree["a"].shape == (0, 2)
+
+    @pytest.mark.parametrize("address", ["gs://bucket/run", "s3://bucket"])
+    def test_remote_directories(self, address):
+        with pytest.raises(ValueError, match=f"directory: expected .* mounted .* got '{address}'"):
+            Checkpoints(address)
+
     def test_none(self, tmp_path):
         with Checkpoints(tmp_path) as checkpoints:
             assert checkpoints.restore({}) is None

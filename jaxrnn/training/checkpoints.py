@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import errno
-import hashlib
 import json
 import math
 import os
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.tree_util import DictKey, GetAttrKey, keystr, tree_leaves_with_path
+from jax.tree_util import DictKey, GetAttrKey, keystr
+
+from .leaves import Slot, brief, describe, digest, named, plain, sha256, slot
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
@@ -120,17 +120,17 @@ class Checkpoints:
 
         if step in self.steps():
             raise ValueError(f"step: expected one that {self.directory} lacks, got {step}")
-        leaves = {name: _plain(name, leaf) for name, leaf in _named(tree).items()}
+        leaves = {name: plain(name, leaf) for name, leaf in named(tree).items()}
         if not leaves:
             raise ValueError(f"tree: expected at least one array, got {tree!r}")
         content = {
             "version": _VERSION,
-            "leaves": {name: _describe(leaf) | _digest(leaf) for name, leaf in leaves.items()},
+            "leaves": {name: describe(leaf) | digest(leaf) for name, leaf in leaves.items()},
             "notes": _encode(dict(notes or {})),
         }
         # Orbax refuses empty arrays; their shape and dtype say all there is to know.
         full = {name: leaf for name, leaf in leaves.items() if leaf.size}
-        notes = {"content": content, "sha256": _sha256(_canonical(content))}
+        notes = {"content": content, "sha256": sha256(_canonical(content))}
         items = {"notes": ocp.args.JsonSave(notes)}
         items |= {"arrays": ocp.args.PyTreeSave(full)} if full else {}
         self._write(lambda manager: manager.save(step, args=ocp.args.Composite(**items)))
@@ -223,7 +223,7 @@ class Checkpoints:
                 self._put_aside(step, error)
                 continue
             verbose = any(name.startswith("[") for name in content["leaves"])
-            wanted = {name: _slot(name, x) for name, x in _named(like, under, verbose).items()}
+            wanted = {name: slot(name, x) for name, x in named(like, under, verbose).items()}
             start = keystr(under, simple=not verbose, separator=".")
             self._compare(step, content, wanted, start)
             try:
@@ -272,12 +272,12 @@ class Checkpoints:
 
         args = ocp.args.Composite(notes=ocp.args.JsonRestore())
         notes = self._manager.restore(step, args=args)["notes"]
-        if notes["sha256"] != _sha256(_canonical(notes["content"])):
+        if notes["sha256"] != sha256(_canonical(notes["content"])):
             raise ValueError("the notes differ from their SHA-256")
         return notes["content"]
 
     def _compare(
-        self, step: int, content: dict[str, Any], slots: Mapping[str, "_Slot"], start: str
+        self, step: int, content: dict[str, Any], slots: Mapping[str, Slot], start: str
     ) -> None:
         """Refuse a checkpoint whose leaves, of those whose names start so, are not the slots'."""
         where = self.directory / str(step)
@@ -285,16 +285,16 @@ class Checkpoints:
             raise ValueError(
                 f"{where}: expected checkpoint format {_VERSION}, got {content['version']}"
             )
-        wanted = {name: _describe(slot) for name, slot in slots.items()}
+        wanted = {name: describe(slot) for name, slot in slots.items()}
         found = {
             name: {k: leaf[k] for k in ("shape", "dtype")}
             for name, leaf in content["leaves"].items()
             if name.startswith(start)
         }
-        problems = [f"missing {n}: expected {_brief(wanted[n])}" for n in wanted.keys() - found]
-        problems += [f"surplus {n}: got {_brief(found[n])}" for n in found.keys() - wanted]
+        problems = [f"missing {n}: expected {brief(wanted[n])}" for n in wanted.keys() - found]
+        problems += [f"surplus {n}: got {brief(found[n])}" for n in found.keys() - wanted]
         problems += [
-            f"{n}: expected {_brief(wanted[n])}, got {_brief(found[n])}"
+            f"{n}: expected {brief(wanted[n])}, got {brief(found[n])}"
             for n in wanted.keys() & found
             if wanted[n] != found[n]
         ]
@@ -307,7 +307,7 @@ class Checkpoints:
             )
 
     def _read_leaves(
-        self, step: int, content: dict[str, Any], slots: Mapping[str, "_Slot"]
+        self, step: int, content: dict[str, Any], slots: Mapping[str, Slot]
     ) -> list[Any]:
         import orbax.checkpoint as ocp
 
@@ -326,15 +326,12 @@ class Checkpoints:
             args = ocp.args.Composite(arrays=arrays)
             found = self._manager.restore(step, args=args)["arrays"]
         leaves: list[Any] = []
-        for name, slot in slots.items():
-            leaf = found[name] if name in found else np.zeros(slot.shape, slot.dtype)
-            leaf = slot.fill(leaf)
-            digests = {d.get("sha256") for d in (_digest(leaf), content["leaves"][name])} - {None}
+        for name, to in slots.items():
+            leaf = to.fill(found[name] if name in found else np.zeros(to.shape, to.dtype))
+            digests = {d.get("sha256") for d in (digest(leaf), content["leaves"][name])} - {None}
             if len(digests) > 1:  # there is none of a leaf spread over several processes
                 raise ValueError(f"{name} differs from its SHA-256")
-            leaves.append(
-                leaf if slot.key is None else jax.random.wrap_key_data(leaf, impl=slot.key)
-            )
+            leaves.append(leaf if to.key is None else jax.random.wrap_key_data(leaf, impl=to.key))
         return leaves
 
     def _put_aside(self, step: int, error: Exception) -> None:
@@ -353,76 +350,8 @@ class Checkpoints:
         )
 
 
-class _Slot(NamedTuple):
-    """Where a leaf is to go: the shape and dtype that are stored for it, and its devices."""
-
-    shape: tuple[int, ...]
-    dtype: Any
-    sharding: Any
-    free: bool
-    key: Any
-
-    def fill(self, leaf: Any) -> jax.Array:
-        """Put a leaf there; free to move to other devices, though orbax ties it to one."""
-        return jnp.asarray(np.asarray(leaf)) if self.free else jax.device_put(leaf, self.sharding)
-
-
-def _slot(name: str, like: Any) -> _Slot:
-    """The slot that a leaf, or its shape, describes."""
-    key = like.dtype if _is_key(like) else None
-    if isinstance(like, jax.ShapeDtypeStruct):
-        data: Any = like if key is None else jax.eval_shape(jax.random.key_data, like)
-        free, sharding = like.sharding is None, like.sharding
-    else:
-        data = _plain(name, like)
-        free, sharding = not data.committed, data.sharding
-    sharding = jnp.zeros(()).sharding if sharding is None else sharding
-    return _Slot(tuple(data.shape), data.dtype, sharding, free, key)
-
-
-def _named(tree: Any, under: tuple[Any, ...] = (), verbose: bool = False) -> dict[str, Any]:
-    """Leaves by path, state.params.kernel; by the unmistakable path where two would be alike."""
-    found = [((*under, *path), leaf) for path, leaf in tree_leaves_with_path(tree)]
-    names = [keystr(path, simple=not verbose, separator=".") for path, _ in found]
-    if len(set(names)) < len(names):
-        return _named(tree, under, verbose=True)
-    return dict(zip(names, (leaf for _, leaf in found), strict=True))
-
-
-def _is_key(leaf: Any) -> bool:
-    dtype = getattr(leaf, "dtype", None)
-    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _plain(name: str, leaf: Any) -> jax.Array:
-    """What is stored for a leaf."""
-    try:
-        return jax.random.key_data(leaf) if _is_key(leaf) else jnp.asarray(leaf)
-    except TypeError as error:
-        raise TypeError(f"tree: expected arrays, got {type(leaf).__name__} for {name}") from error
-
-
-def _describe(leaf: Any) -> dict[str, Any]:
-    return {"shape": list(leaf.shape), "dtype": np.dtype(leaf.dtype).name}
-
-
-def _brief(described: Mapping[str, Any]) -> str:
-    return f"{described['dtype']}{described['shape']}"
-
-
-def _digest(leaf: jax.Array) -> dict[str, str]:
-    """SHA-256 of a leaf, where this process has all of it."""
-    if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
-        return {}
-    return {"sha256": _sha256(np.asarray(leaf).tobytes())}
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _canonical(content: Any) -> bytes:

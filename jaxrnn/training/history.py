@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 __all__ = ["History", "log_csv", "log_jsonl", "log_tensorboard", "read_jsonl"]
 
 PathLike = str | os.PathLike[str]
+Column = NDArray[np.float64]
 
 
 class History:
@@ -100,13 +101,23 @@ class History:
             file.writelines(_json_line(row) for row in self)
         return Path(path)
 
-    def plot(self, path: PathLike, *columns: str, log: bool = True) -> Path:
+    def plot(
+        self,
+        path: PathLike,
+        *columns: str,
+        log: bool | None = None,
+        mode: Literal["min", "max"] = "min",
+    ) -> Path:
         """Draw columns over steps and save the picture; needs matplotlib.
+
+        A column that most rows have is drawn twice: as it is, faint, and as a running mean over a
+        fiftieth of the rows. Its best figure is marked, and told in the legend.
 
         Args:
           path: of the picture; its suffix chooses the format.
           *columns: names to draw; by default the loss and every column of the evaluation.
-          log: logarithmic vertical axis.
+          log: logarithmic vertical axis; by default where all that is drawn is positive.
+          mode: "min" or "max": whether the least or the greatest figure of a column is its best.
 
         Returns:
           The path.
@@ -114,7 +125,10 @@ class History:
         Raises:
           ImportError: matplotlib is not installed.
           KeyError: a column that was never written.
+          ValueError: another mode.
         """
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode: expected 'min' or 'max', got {mode!r}")
         try:
             from matplotlib.figure import Figure  # without pyplot: no window, no global state
         except ImportError as error:
@@ -122,25 +136,49 @@ class History:
                 "plot: expected matplotlib, which is not installed (pip install matplotlib)"
             ) from error
         others = {"step", "grad_norm", "skipped", "seconds"}
+        names = columns or tuple(name for name in self.columns if name not in others)
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.add_subplot()
-        steps = self["step"]
-        for name in columns or [name for name in self.columns if name not in others]:
-            values = self[name]
-            known = np.isfinite(values)
-            few = np.count_nonzero(known) < len(values) / 2
-            axes.plot(
-                steps[known], values[known], marker="o" if few else None, markersize=3, label=name
-            )
-        axes.set_xlabel("step")
-        if log:
-            axes.set_yscale("log")
+        for name in names:
+            _draw(axes, name, self["step"], self[name], mode)
+        if log is None:
+            log = all((self[name][np.isfinite(self[name])] > 0).all() for name in names)
+        axes.set(
+            xlabel="step",
+            ylabel=", ".join(names) if len(names) < 4 else "value",
+            yscale="log" if log else "linear",
+        )
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
         return Path(path)
+
+
+def _draw(axes: Any, name: str, steps: Column, values: Column, mode: str) -> None:
+    """One column: raw, smooth, and its best."""
+    known = np.isfinite(values)
+    if not known.any():
+        return
+    few = np.count_nonzero(known) < len(values) / 2
+    steps, values = steps[known], values[known]
+    best = np.argmin(values) if mode == "min" else np.argmax(values)
+    label = f"{name}, best {values[best]:.4g} at step {steps[best]:g}"
+    width = 1 if few else max(1, len(values) // 50)
+    (line,) = axes.plot(
+        steps, _running_mean(values, width), "o-" if few else "-", ms=3, label=label
+    )
+    if width > 1:
+        axes.plot(steps, values, color=line.get_color(), alpha=0.25, linewidth=1, zorder=1)
+    axes.plot(steps[best], values[best], "*", color=line.get_color(), ms=12, mec="white", zorder=3)
+
+
+def _running_mean(values: Column, width: int) -> Column:
+    """The mean of the neighbours, as many as there are at the ends."""
+    window = np.ones(width)
+    counts = np.convolve(np.ones_like(values), window, "same")
+    return np.convolve(values, window, "same") / counts
 
 
 def read_jsonl(path: PathLike) -> History:

@@ -36,7 +36,7 @@ def update(
     opt_state: Any,
     params: Any,
     value: jax.Array,
-    value_fn: Callable[[Any], jax.Array],
+    value_fn: Callable[[Any], jax.Array] | None,
 ) -> tuple[Any, Any]:
     """Updates and the optimizer's next state, from a gradient and whatever else it takes.
 
@@ -46,17 +46,21 @@ def update(
       opt_state: the optimizer's state.
       params: the parameters.
       value: the loss there.
-      value_fn: the loss of other parameters.
+      value_fn: the loss of other parameters, or None where several batches made the gradient.
 
     Raises:
       TypeError: its update takes something else.
+      ValueError: it asks for a loss that is not there.
     """
 
+    # Line searches hand on to the loss whatever they do not take themselves.
     def loss(params: Any, obj_fn: Any = None, grad_fn: Any = None) -> jax.Array:
-        return value_fn(params)  # line searches hand on to it whatever they do not take
+        if value_fn is None:
+            raise _NoLossError
+        return value_fn(params)
 
     def gradient(params: Any, step: Any = None) -> Any:
-        return optax.tree.conj(jax.grad(value_fn)(params))
+        return optax.tree.conj(jax.grad(loss)(params))
 
     offered = {"value": value, "grad": grads}
     offered |= {"value_fn": loss, "obj_fn": loss, "grad_fn": gradient}
@@ -65,7 +69,12 @@ def update(
         offered = {name: extra for name, extra in offered.items() if name in taken}
     try:
         return optimizer.update(grads, opt_state, params, **offered)
-    except TypeError as error:
+    except _NoLossError as error:
+        raise ValueError(
+            "accumulate: expected 1 for an optimizer with a line search, or another that computes "
+            "the loss itself"
+        ) from error
+    except (TypeError, ValueError) as error:
         dtypes = ", ".join(sorted({leaf.dtype.name for leaf in jax.tree.leaves(params)}))
         raise TypeError(
             f"optimizer: expected one whose update takes gradients of {dtypes} with "
@@ -73,11 +82,24 @@ def update(
         ) from error
 
 
-def kept(opt_state: Any, params: Any) -> Any:
-    """The state of the line search that has kept value and gradient of the parameters, or None."""
-    same = jax.tree.structure(params)
-    found = [s for s in _searches(opt_state) if jax.tree.structure(s.grad) == same]
-    # Of complex parameters a search keeps the gradient as JAX gives it or as we do.
+class _NoLossError(Exception):
+    pass
+
+
+def kept(opt_state: Any, params: Any, dtype: Any) -> Any:
+    """The state of the line search that has kept value and gradient of the parameters, or None.
+
+    Args:
+      opt_state: the optimizer's state.
+      params: the parameters. Of complex ones the gradient is kept conjugated or not.
+      dtype: of the loss. A search keeps it in the dtype of the parameters, which may be less.
+    """
+    found = [
+        search
+        for search in _searches(opt_state)
+        if jax.tree.structure(search.grad) == jax.tree.structure(params)
+        and search.value.dtype == dtype
+    ]
     return found[0] if len(found) == 1 and not _any_complex(params) else None
 
 

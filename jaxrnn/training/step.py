@@ -16,6 +16,7 @@ import optax
 from jax.typing import ArrayLike
 
 from . import optimizers
+from .leaves import is_key
 
 __all__ = ["Aux", "Loss", "Step", "TrainState"]
 
@@ -61,6 +62,16 @@ class TrainState(NamedTuple):
     skips: jax.Array
     key: Any
     carried: Any
+
+
+class _Sum(NamedTuple):
+    """What the batches of a step come to."""
+
+    batches: int
+    weight: ArrayLike
+    value: jax.Array
+    grads: Any
+    aux: Aux
 
 
 class Step:
@@ -145,14 +156,17 @@ class Step:
         def value_fn(params: Any) -> jax.Array:
             return run(params)[0]
 
-        kept = optimizers.kept(state.opt_state, state.params) if self.fixed_batch else None
+        kept = None
+        if self.fixed_batch:
+            dtype = jax.eval_shape(value_fn, state.params).dtype
+            kept = optimizers.kept(state.opt_state, state.params, dtype)
         if kept is None:
             value, aux, grads = _gradient(run, state.params)
         else:
-            aux, like = Aux(), jax.eval_shape(value_fn, state.params)
+            aux = Aux()
             value, grads = jax.lax.cond(
                 jnp.isfinite(kept.value),
-                lambda params: (kept.value.astype(like.dtype), kept.grad),
+                lambda params: (kept.value, kept.grad),
                 jax.value_and_grad(value_fn),
                 state.params,
             )
@@ -185,14 +199,8 @@ class Step:
         value = mean(*(value for _, value, _ in parts))
         metrics = jax.tree.map(mean, *(metrics for _, _, metrics in parts))
 
-        def value_fn(params: Any) -> jax.Array:
-            raise ValueError(
-                "accumulate: expected 1 for an optimizer with a line search, or another that "
-                "computes the loss itself"
-            )
-
         aux = Aux(state=carried, metrics=metrics)
-        return self._update(state, _Sum(len(parts), jnp.sum(weights), value, grads, aux), value_fn)
+        return self._update(state, _Sum(len(parts), jnp.sum(weights), value, grads, aux))
 
     # Shared.
 
@@ -225,7 +233,9 @@ class Step:
             )
         return value, aux._replace(metrics=dict(aux.metrics))
 
-    def _update(self, state: TrainState, of: "_Sum", value_fn: Callable[[Any], jax.Array]):
+    def _update(
+        self, state: TrainState, of: _Sum, value_fn: Callable[[Any], jax.Array] | None = None
+    ):
         """The next state, from the gradient of a step's batches."""
         updates, opt_state = optimizers.update(
             self.optimizer, of.grads, state.opt_state, state.params, of.value, value_fn
@@ -253,28 +263,13 @@ class Step:
         return new, {"loss": loss, "grad_norm": norm, "skipped": skips, **of.aux.metrics}
 
 
-class _Sum(NamedTuple):
-    """What the batches of a step come to."""
-
-    batches: int
-    weight: ArrayLike
-    value: jax.Array
-    grads: Any
-    aux: Aux
-
-
 def _check_key(key: Any) -> None:
-    dtype = getattr(key, "dtype", None)
-    if key is None or dtype == np.uint32 or _is_key_type(dtype):
+    if key is None or is_key(key) or getattr(key, "dtype", None) == np.uint32:
         return
     seed = key if isinstance(key, int) else 0
     raise TypeError(
         f"key: expected a PRNG key such as jax.random.key({seed}), got {type(key).__name__} {key!r}"
     )
-
-
-def _is_key_type(dtype: Any) -> bool:
-    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def _gradient(run: Callable[[Any], tuple[jax.Array, Aux]], params: Any):
@@ -304,7 +299,7 @@ def _strong(tree: Any) -> Any:
 
 def _select(ok: jax.Array, new: Any, old: Any) -> Any:
     old = jnp.asarray(old)
-    if _is_key_type(old.dtype):
+    if is_key(old):
         return jnp.where(ok, new, old)
     return jnp.where(ok, jnp.asarray(new).astype(old.dtype), old)
 

@@ -32,7 +32,6 @@ from jaxrnn.initializers import torch_uniform as uniform
 WINDOW, ROWS, HIDDEN, NOISE = 100, 24, 51, 0.02
 CELLS = {"lstm": jaxrnn.lstm, "gru": jaxrnn.gru, "elman": jaxrnn.elman}
 STEPS = {"recipe": 3500, "adam": 300, "lbfgs": 60}
-LOG = "history.jsonl"  # among the checkpoints, for a run in several parts has one history
 
 
 def init(net, key, dtype):
@@ -87,7 +86,6 @@ def train(net, params, split, args):
     options |= {"evaluate": evaluate, "evaluate_every": every, "monitor": "train"}
     if args.checkpoint:
         options["checkpoints"] = training.Checkpoints(args.checkpoint, every=every)
-        options["callbacks"].append(training.log_jsonl(args.checkpoint / LOG))
     if args.optimizer == "recipe":
         rate = optax.cosine_decay_schedule(1e-2, args.steps)
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
@@ -143,9 +141,8 @@ def main():
     future = np.asarray(future.sequence[..., 0], float).T
     print(f"free-running error over {args.future} steps: {np.mean((future - truth) ** 2):.4f}")
     args.out.mkdir(parents=True, exist_ok=True)
-    history = training.read_jsonl(args.checkpoint / LOG) if args.checkpoint else result.history
-    history.to_csv(args.out / "history.csv")
-    history.plot(args.out / "loss.png", "loss", "train", "test", log=True)
+    result.history.to_csv(args.out / "history.csv")
+    result.history.plot(args.out / "loss.png", "loss", "train", "test", log=True)
     draw(args.out / "waves.png", test, future, truth)
     names = ",".join(f"{kind}_{n}" for kind in ("true", "predicted") for n in range(3))
     columns = np.concatenate([truth, future]).T

@@ -89,8 +89,8 @@ def fit(
         (``optax.lbfgs()``), Sophia and SAM (not in a chain; best with ``opaque_mode=True``) are
         given what they need.
       batches: an iterable of pytrees, started again when it ends (an iterator ends the run).
-        ``itertools.repeat(batch)`` for one batch. One compilation for every shape among them. An
-        array, or a tuple of them, is taken for one batch by mistake and refused.
+        ``itertools.repeat(batch)`` for one batch. One compilation for every shape among them. What
+        is one batch itself, an array or a tuple of arrays, is refused.
       steps: number of steps; by default as many as the batches give.
       epochs: number of passes over ``batches``; by default one, or without limit given ``steps``.
       key: PRNG key. The loss gets one of its own for every batch, folded from the number of

@@ -31,7 +31,9 @@ class _Closes(Exception):
     """Says that a cell closes over traced values, which must not be remembered."""
 
 
-def hoist(cell: Cell, params: Params, carry: Carry, xs: PyTree) -> tuple[Cell, Params] | None:
+def hoist(
+    cell: Cell, params: Params, carry: Carry, xs: PyTree, keys: PyTree = None
+) -> tuple[Cell, Params] | None:
     """The cell and its parameters with what it closes over among these, or None for nothing.
 
     Args:
@@ -39,6 +41,7 @@ def hoist(cell: Cell, params: Params, carry: Carry, xs: PyTree) -> tuple[Cell, P
       params: its parameters.
       carry: a carry.
       xs: inputs, leaves ``(T, *batch, ...)``.
+      keys: PRNG keys ``(T,)`` for a cell that draws noise, or None.
 
     Returns:
       ``(cell, params)``, where a function of the cell closes over a traced value.
@@ -54,16 +57,13 @@ def hoist(cell: Cell, params: Params, carry: Carry, xs: PyTree) -> tuple[Cell, P
     """
     if not _may_close(cell):
         return None
-    x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
-    arguments = jax.eval_shape(lambda *trees: trees, params, carry), x
-    leaves, structure = jax.tree.flatten(((params, carry), x))
-    shapes = tuple(
-        jax.ShapeDtypeStruct(jax.numpy.shape(a), jax.numpy.result_type(a)) for a in leaves
-    )
+    one = lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)  # noqa: E731
+    arguments = jax.tree.map(_shape, (params, carry)), jax.tree.map(one, (xs, keys))
+    leaves, structure = jax.tree.flatten(arguments)
     try:
-        _closes_over_nothing(cell, structure, shapes)
+        _closes_over_nothing(cell, structure, tuple(leaves))
     except _Closes:
-        return _hoist(cell, params, *arguments[0], arguments[1])
+        return _hoist(cell, params, arguments)
     return None
 
 
@@ -76,51 +76,52 @@ def _may_close(value: Any) -> bool:
     return callable(value) and getattr(value, "__closure__", True) is not None
 
 
-def _functions(cell: Cell, params: Any, carry: Any, x: Any) -> dict[str, tuple[Any, ...]]:
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(jax.numpy.shape(leaf), jax.numpy.result_type(leaf))
+
+
+def _functions(cell: Cell, arguments: Any) -> dict[str, tuple[Any, ...]]:
     """The functions of the cell that a scan calls, with the shapes of their arguments."""
+    (params, carry), (x, key) = arguments
     zx = jax.eval_shape(cell.project, params, x)
-    z = jax.eval_shape(
-        lambda p, x, s: add(cell.project(p, x), cell.recurrent(p, s)), params, x, carry
-    )
+    z = jax.eval_shape(lambda zx, p, s: add(zx, cell.recurrent(p, s)), zx, params, carry)
     found: dict[str, tuple[Any, ...]] = {
-        "project": (x,),
-        "recurrent": (carry,),
-        "update": (carry, z),
-        "output": (carry, z),
+        "project": (params, x),
+        "recurrent": (params, carry),
+        "update": (params, carry, z),
+        "output": (params, carry, z),
     }
-    if cell.randomize is not None:
-        found["randomize"] = (zx, jax.eval_shape(lambda: jax.random.key(0)))
+    if cell.randomize is not None and key is not None:
+        found["randomize"] = (params, zx, key)
     if cell.coefficients is not None:
-        found["coefficients"] = (z,)
+        found["coefficients"] = (params, z)
     return found
 
 
 @lru_cache(maxsize=128)
-def _closes_over_nothing(cell: Cell, structure: Any, shapes: tuple[Any, ...]) -> None:
-    (params, carry), x = structure.unflatten(shapes)
-    for name, arguments in _functions(cell, params, carry, x).items():
-        consts = jax.make_jaxpr(getattr(cell, name))(params, *arguments).consts
+def _closes_over_nothing(cell: Cell, structure: Any, leaves: tuple[Any, ...]) -> None:
+    for name, arguments in _functions(cell, structure.unflatten(leaves)).items():
+        consts = jax.make_jaxpr(getattr(cell, name))(*arguments).consts
         if any(isinstance(value, Tracer) for value in consts):
             raise _Closes
 
 
-def _hoist(cell: Cell, params: Params, like: Any, carry: Any, x: Any) -> tuple[Cell, Params]:
+def _hoist(cell: Cell, params: Params, arguments: Any) -> tuple[Cell, Params]:
     functions, values = {}, {}
-    for name, arguments in _functions(cell, like, carry, x).items():
-        functions[name], values[name] = _convert(name, getattr(cell, name), like, arguments)
+    for name, each in _functions(cell, arguments).items():
+        functions[name], values[name] = _convert(name, getattr(cell, name), each)
     return cell._replace(**functions), _Hoisted(params, values)
 
 
 def _convert(
-    name: str, f: Callable[..., Any], params: Any, arguments: tuple[Any, ...]
+    name: str, f: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> tuple[Callable[..., Any], list[Any]]:
-    """F with what it closes over taken from `_Hoisted` parameters; that is the second result."""
-    closed, shape = jax.make_jaxpr(f, return_shape=True)(params, *arguments)
-    jaxpr = closed.jaxpr.replace(
-        constvars=(), invars=[*closed.jaxpr.constvars, *closed.jaxpr.invars]
-    )
+    """f with what it closes over taken from `_Hoisted` parameters; that is the second result."""
+    closed, shape = jax.make_jaxpr(f, return_shape=True)(*arguments)
+    inner = closed.jaxpr
+    jaxpr = inner.replace(constvars=(), invars=[*inner.constvars, *inner.invars])
     run, structure = jaxpr_as_fun(ClosedJaxpr(jaxpr, ())), jax.tree.structure(shape)
-    ndim = jax.tree.leaves(arguments)[0].ndim
+    ndim = jax.tree.leaves(arguments[1:])[0].ndim
 
     def one(hoisted: _Hoisted, *arguments: Any) -> Any:
         leaves = jax.tree.leaves((hoisted.params, *arguments))

@@ -335,7 +335,7 @@ def trajectory(
                 v = restart(reset, dagain, v)
                 return select(valid, apply(coefficients, v), v)
 
-            flags = _flags(steps.valid, again), _flags(steps.reset, again)
+            flags = _flags(steps.valid, initial), _flags(steps.reset, initial)
             return solver.linear(advance, v, (coefficients, *flags), reverse)
 
         if chunk is not None:  # what is rebuilt for one chunk is not kept for the others

@@ -382,7 +382,7 @@ def unroll(
       (7, 5)
     """
     how = options.hold, options.reverse, options.return_carries, options.chunk, options.solver
-    hoisted = hoist(cell, params, initial, steps.xs)
+    hoisted = hoist(cell, params, initial, steps.xs, steps.keys)
     if hoisted is None:
         return _unroll(cell, *how, params, initial, again, steps)
     cell, params = hoisted

@@ -25,24 +25,46 @@ def where(flags, on_true, on_false):
     """`jnp.where` over two trees, the flags broadcast over trailing axes."""
 
     def one(a, b):
-        return jnp.where(jnp.reshape(flags, flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
+        wide = jnp.reshape(flags, flags.shape + (1,) * (b.ndim - flags.ndim))
+        return jnp.where(wide, a, b)
 
     return jax.tree.map(one, on_true, on_false)
 
 
-def loop(cell, params, xs, carry, valid=None, reset=None, key=None, times=None):
-    """``(carry, ys, carries)`` of the steps in order; `valid` and `reset` are ``(T, *batch)``."""
-    initial, ys, carries = carry, [], []
-    for t in range(xs.shape[0]):
-        held = carry
-        if reset is not None:
-            carry = where(reset[t], initial, carry)
-        carry, y = cell.step(params, carry, xs[t], key=key, time=t if times is None else times[t])
+def loop(
+    cell,
+    params,
+    xs,
+    carry,
+    valid=None,
+    reset=None,
+    key=None,
+    times=None,
+    *,
+    again=None,
+    reverse=False,
+):
+    """``(carry, ys, carries)`` of the steps in order; `valid` and `reset` are ``(T, *batch)``.
+
+    A reset goes to `again`, by default the cell's own initial carry: before its step, or after
+    it for who comes backward.
+    """
+    time = jax.tree.leaves(xs)[0].shape[0]
+    if reset is not None and again is None:
+        again = cell.carry(params, reset.shape[1:])
+    ys, carries = [None] * time, [None] * time
+    for t in reversed(range(time)) if reverse else range(time):
+        if reset is not None and not reverse:
+            carry = where(reset[t], again, carry)
+        held, at = carry, t if times is None else times[t]
+        x = jax.tree.map(lambda leaf, t=t: leaf[t], xs)
+        carry, y = cell.step(params, carry, x, key=key, time=at)
         if valid is not None:
             carry = where(valid[t], carry, held)
             y = where(valid[t], y, jax.tree.map(jnp.zeros_like, y))
-        ys.append(y)
-        carries.append(carry)
+        ys[t], carries[t] = y, carry
+        if reset is not None and reverse:
+            carry = where(reset[t], again, carry)
     ys, carries = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *many) for many in (ys, carries))
     return carry, ys, carries
 
@@ -81,7 +103,8 @@ def assert_close(got, want, what, tolerance=1e-12):
     assert jax.tree.structure(got) == jax.tree.structure(want), what
     pairs = zip(jax.tree.leaves(got), jax.tree_util.tree_leaves_with_path(want), strict=True)
     for have, (path, leaf) in pairs:
-        have, leaf = (np.asarray(a, np.float64) for a in (have, leaf))
+        wide = np.complex128 if jnp.iscomplexobj(leaf) else np.float64
+        have, leaf = (np.asarray(a, wide) for a in (have, leaf))
         where = what + jax.tree_util.keystr(path)
         assert have.shape == leaf.shape, f"{where}: shape {have.shape}, expected {leaf.shape}"
         bound = tolerance * max(1.0, np.abs(leaf).max(initial=0.0))
@@ -113,15 +136,15 @@ class Case(NamedTuple):
 
 
 @cache
-def reference(name):
+def reference(name, reverse=False):
     """The loop and its gradients, compiled: ``f(weights, params, xs, carry, **flags)``."""
     cell = CELLS[name]
-    run = quick(with_gradients(partial(loop, cell)))
+    run = quick(with_gradients(partial(loop, cell, reverse=reverse)))
     true, false = jnp.ones((T, B), bool), jnp.zeros((T, B), bool)
 
     def f(weights, params, xs, carry, *, valid=true, reset=false, key=None, times=None):
         times = jnp.arange(T, dtype=jnp.int32) if times is None else times
-        key = None if cell.randomize is None else key
+        key = key if cell.stochastic else None
         return run(weights, params, xs, carry, valid, reset, key, times)
 
     return f
@@ -148,15 +171,3 @@ def scan(cell, params, xs, carry, *flags, **options):
     names = ("lengths", "mask", "reset")
     flags = dict(zip(names, flags, strict=False))
     return jaxrnn.scan(cell, params, xs, carry, **flags, **options, return_carries=True)
-
-
-def reversed_reference(name):
-    """`reference` from the last step to the first."""
-
-    def f(weights, params, xs, carry, **flags):
-        flags = {flag: flip(value) for flag, value in flags.items()}
-        turned = weights[0], *flip(weights[1:])
-        outputs, (params, xs, carry) = reference(name)(turned, params, flip(xs), carry, **flags)
-        return (outputs[0], *flip(outputs[1:])), (params, flip(xs), carry)
-
-    return f

@@ -300,7 +300,9 @@ def test_gates_that_a_cell_lacks_are_none_and_coupled_ones_add_up_to_one():
         traces = jax.eval_shape(partial(analysis.gate_traces, cell), *example(cell))
         lacking = [other for other in "ifgo" if getattr(traces, other) is None]
         assert lacking == [gate]
-    traces = quick(partial(analysis.gate_traces, jaxrnn.lstm_cifg))(*example(jaxrnn.lstm_cifg))
+    traces = quick(partial(analysis.gate_traces, jaxrnn.cells.lstm_cifg))(
+        *example(jaxrnn.cells.lstm_cifg)
+    )
     assert_close(traces.i + traces.f, np.ones((T, B, H)), "coupled")
 
 
@@ -321,7 +323,9 @@ def test_gate_traces_of_a_stack_are_those_of_its_layers():
     )
     assert_close(analysis.gate_traces(net, params, xs, carry), want, "stack", 0)
     learned = jaxrnn.learned_carry(jaxrnn.lstm)
-    mine = jaxrnn.LearnedCarryParams(params[0], jax.tree.map(lambda leaf: leaf[0], carry[0]))
+    mine = jaxrnn.networks.LearnedCarryParams(
+        params[0], jax.tree.map(lambda leaf: leaf[0], carry[0])
+    )
     traces = analysis.gate_traces(learned, mine, xs, carry[0])
     assert_close(traces, want[0], "learned carry", 0)
 
@@ -384,7 +388,7 @@ def test_pictures_show_what_was_measured():
     assert again is axes
     assert len(axes.get_lines()) == 3
 
-    traces = analysis.gate_traces(jaxrnn.lstm_nig, *example(jaxrnn.lstm_nig))
+    traces = analysis.gate_traces(jaxrnn.cells.lstm_nig, *example(jaxrnn.cells.lstm_nig))
     axes = analysis.plot_gates(traces)
     assert axes.get_legend_handles_labels()[1] == ["f", "g", "o"]
     middle = np.median(np.asarray(traces.f).reshape(T, -1), axis=1)

@@ -74,21 +74,21 @@ NUMBERS = [
     (jaxrnn.elman, 0.2, 0.604367777, 0.604367777),
     (make_elman(activation="relu"), 0.2, 0.7, 0.7),
     (jaxrnn.lstm, PLAIN, 0.360883821, (0.360883821, 0.604287490)),
-    (jaxrnn.lstm_reference, PLAIN, 0.360883821, (0.360883821, 0.604287490)),
-    (jaxrnn.lstm_peephole, PLAIN, 0.386230190, (0.386230190, 0.619131537)),
-    (jaxrnn.lstm_peephole_full, PLAIN, 0.386230190, (0.386230190, 0.619131537)),
-    (jaxrnn.lstm_prototype, 0.2, 0.523113105, 0.523113105),
-    (jaxrnn.lstm_pseudo, 0.2, 0.479616203, 0.522485701),
-    (jaxrnn.gru_reset_before, 0.2, 0.327045389, 0.327045389),
+    (jaxrnn.cells.lstm_reference, PLAIN, 0.360883821, (0.360883821, 0.604287490)),
+    (jaxrnn.cells.lstm_peephole, PLAIN, 0.386230190, (0.386230190, 0.619131537)),
+    (jaxrnn.cells.lstm_peephole_full, PLAIN, 0.386230190, (0.386230190, 0.619131537)),
+    (jaxrnn.cells.lstm_prototype, 0.2, 0.523113105, 0.523113105),
+    (jaxrnn.cells.lstm_pseudo, 0.2, 0.479616203, 0.522485701),
+    (jaxrnn.cells.gru_reset_before, 0.2, 0.327045389, 0.327045389),
     (make_gru(reset="before", update="write"), 0.2, 0.455837996, 0.455837996),
-    (jaxrnn.lstm_nig, PLAIN, 0.476281201, (0.476281201, 0.809748227)),
-    (jaxrnn.lstm_nfg, PLAIN, 0.433100221, (0.433100221, 0.713751087)),
-    (jaxrnn.lstm_nog, PLAIN, 0.550523065, (0.550523065, 0.619131537)),
-    (jaxrnn.lstm_niaf, PLAIN, 0.419115501, (0.419115501, 0.684601500)),
-    (jaxrnn.lstm_noaf, PLAIN, 0.434363802, (0.434363802, 0.619131537)),
-    (jaxrnn.lstm_cifg, PLAIN, 0.326075664, (0.326075664, 0.508370637)),
-    (jaxrnn.lstm_np, PLAIN, 0.360883821, (0.360883821, 0.604287490)),
-    (jaxrnn.lstm_fgr, GATED, 0.543047515, (0.543047515, 0.755584389)),
+    (jaxrnn.cells.lstm_nig, PLAIN, 0.476281201, (0.476281201, 0.809748227)),
+    (jaxrnn.cells.lstm_nfg, PLAIN, 0.433100221, (0.433100221, 0.713751087)),
+    (jaxrnn.cells.lstm_nog, PLAIN, 0.550523065, (0.550523065, 0.619131537)),
+    (jaxrnn.cells.lstm_niaf, PLAIN, 0.419115501, (0.419115501, 0.684601500)),
+    (jaxrnn.cells.lstm_noaf, PLAIN, 0.434363802, (0.434363802, 0.619131537)),
+    (jaxrnn.cells.lstm_cifg, PLAIN, 0.326075664, (0.326075664, 0.508370637)),
+    (jaxrnn.cells.lstm_np, PLAIN, 0.360883821, (0.360883821, 0.604287490)),
+    (jaxrnn.cells.lstm_fgr, GATED, 0.543047515, (0.543047515, 0.755584389)),
 ]
 
 
@@ -130,7 +130,7 @@ def test_hand_worked_reset_before_and_after():
 
 
 def test_hand_worked_normalization():
-    cell = jaxrnn.lstm_prototype_normalized
+    cell = jaxrnn.cells.lstm_prototype_normalized
     params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), 1, 4, dtype=jnp.float64))
     keep = jnp.repeat(array(-FAR, FAR, 0.0, 0.0), 4)  # i = 0, f = 1
     s, y = cell.step(params._replace(bias=keep), array(1.0, 2.0, 3.0, 4.0), array(0.0))
@@ -150,15 +150,15 @@ def test_prototype_can_grow_linearly_and_squashing_hides_it():
         params = jax.tree.map(jnp.zeros_like, params)._replace(bias=write_all)
         return jaxrnn.scan(cell, params, xs, return_carries=True)[1:]
 
-    ys, carries = run(jaxrnn.lstm_prototype)
+    ys, carries = run(jaxrnn.cells.lstm_prototype)
     np.testing.assert_allclose(ys[:, 0], np.arange(1, 51), rtol=0, atol=1e-12)
     np.testing.assert_array_equal(ys, carries)
-    ys, carries = run(jaxrnn.lstm_pseudo)
+    ys, carries = run(jaxrnn.cells.lstm_pseudo)
     np.testing.assert_allclose(carries[:, 0], np.arange(1, 51), rtol=0, atol=1e-12)
     np.testing.assert_array_equal(ys, jnp.tanh(carries))
 
 
-@pytest.mark.parametrize("cell", [jaxrnn.gru, jaxrnn.gru_reset_before], ids=lambda c: c.name)
+@pytest.mark.parametrize("cell", [jaxrnn.gru, jaxrnn.cells.gru_reset_before], ids=lambda c: c.name)
 def test_gru_state_stays_in_the_unit_ball(cell):
     params, xs, h = example(cell)
     params, xs = jax.tree.map(lambda leaf: 10 * leaf, (params, jnp.tile(xs, (20, 1, 1))))
@@ -168,7 +168,7 @@ def test_gru_state_stays_in_the_unit_ball(cell):
 def test_normalization_axis():
     cell = make_prototype(bound="normalize", axis=-2)
     params, xs, s = example(cell)
-    plain = jaxrnn.lstm_prototype.step(params, s, xs[0])[0]
+    plain = jaxrnn.cells.lstm_prototype.step(params, s, xs[0])[0]
     expected = plain / np.sqrt(np.var(plain, axis=0) + 1)
     assert_equal(cell.step(params, s, xs[0])[0], expected)
 
@@ -196,22 +196,25 @@ def test_prototype_refuses_nonsense():
 def test_no_peepholes_is_the_lstm():
     params, xs, carry = example(jaxrnn.lstm)
     expected = run(jaxrnn.lstm, params, xs, carry)
-    for cell, shape in [(jaxrnn.lstm_peephole, (3 * H,)), (jaxrnn.lstm_peephole_full, (H, 3 * H))]:
+    for cell, shape in [
+        (jaxrnn.cells.lstm_peephole, (3 * H,)),
+        (jaxrnn.cells.lstm_peephole_full, (H, 3 * H)),
+    ]:
         zero = LSTMVariantParams(*params, peephole_kernel=jnp.zeros(shape, jnp.float64))
         assert_equal(run(cell, zero, xs, carry), expected)
 
 
 def test_full_peepholes_with_a_diagonal_are_diagonal():
-    params, xs, carry = example(jaxrnn.lstm_peephole)
+    params, xs, carry = example(jaxrnn.cells.lstm_peephole)
     full = joined(*(jnp.diag(p) for p in blocks(params.peephole_kernel, 3)))
-    got = run(jaxrnn.lstm_peephole_full, params._replace(peephole_kernel=full), xs, carry)
-    assert_equal(got, run(jaxrnn.lstm_peephole, params, xs, carry))
+    got = run(jaxrnn.cells.lstm_peephole_full, params._replace(peephole_kernel=full), xs, carry)
+    assert_equal(got, run(jaxrnn.cells.lstm_peephole, params, xs, carry))
 
 
 def test_lstm_reference_is_the_lstm():
     params, xs, carry = example(jaxrnn.lstm)
     assert_equal(fuse(unfuse(params)), params)
-    got = run(jaxrnn.lstm_reference, unfuse(params), xs, carry)
+    got = run(jaxrnn.cells.lstm_reference, unfuse(params), xs, carry)
     assert_equal(got, run(jaxrnn.lstm, params, xs, carry))
 
 
@@ -231,7 +234,7 @@ def test_permuting_the_blocks_gives_the_other_gate_orders(order):
 
 
 def test_coupled_gates_are_a_forget_gate_with_the_input_gate_negated():
-    params, xs, carry = example(jaxrnn.lstm_cifg)
+    params, xs, carry = example(jaxrnn.cells.lstm_cifg)
 
     def four(leaf):
         i, g, o = blocks(leaf, 3)
@@ -241,7 +244,8 @@ def test_coupled_gates_are_a_forget_gate_with_the_input_gate_negated():
     kernels = (four(leaf) for leaf in params[:3])
     both = LSTMVariantParams(*kernels, peephole_kernel=joined(p_i, -p_i, p_o))
     assert_equal(
-        run(jaxrnn.lstm_peephole, both, xs, carry), run(jaxrnn.lstm_cifg, params, xs, carry)
+        run(jaxrnn.cells.lstm_peephole, both, xs, carry),
+        run(jaxrnn.cells.lstm_cifg, params, xs, carry),
     )
 
 
@@ -259,21 +263,21 @@ def test_a_missing_gate_is_one_that_is_always_open(option, gate):
 
 
 def test_the_1997_lstm_accumulates():
-    params, xs, carry = example(jaxrnn.lstm_1997)
+    params, xs, carry = example(jaxrnn.cells.lstm_1997)
     h, c = carry
     for x in xs:
         i, g, o = blocks(x @ params.input_kernel + h @ params.recurrent_kernel + params.bias, 3)
         c = c + jax.nn.sigmoid(i) * jnp.tanh(g)
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
-    assert_equal(run(jaxrnn.lstm_1997, params, xs, carry)[0], LSTMCarry(h, c))
+    assert_equal(run(jaxrnn.cells.lstm_1997, params, xs, carry)[0], LSTMCarry(h, c))
 
 
 def test_gate_recurrence_without_its_kernel_is_the_vanilla_lstm():
-    params, xs, carry = example(jaxrnn.lstm_fgr)
+    params, xs, carry = example(jaxrnn.cells.lstm_fgr)
     zero = params._replace(gate_kernel=jnp.zeros_like(params.gate_kernel))
-    got, ys = run(jaxrnn.lstm_fgr, zero, xs, carry)
+    got, ys = run(jaxrnn.cells.lstm_fgr, zero, xs, carry)
     plain = params._replace(gate_kernel=None)
-    expected = run(jaxrnn.lstm_peephole, plain, xs, LSTMCarry(carry.h, carry.c))
+    expected = run(jaxrnn.cells.lstm_peephole, plain, xs, LSTMCarry(carry.h, carry.c))
     assert_equal((LSTMCarry(got.h, got.c), ys), expected)
 
 
@@ -313,9 +317,9 @@ def test_gru_reset_before_and_after_differ_unless_nothing_is_reset():
     params = params._replace(recurrent_bias=jnp.zeros(H, jnp.float64))
     before = params._replace(recurrent_bias=None)
     ys = run(jaxrnn.gru, params, xs, h)[1]
-    assert float(abs(ys - run(jaxrnn.gru_reset_before, before, xs, h)[1]).max()) > 1e-3
+    assert float(abs(ys - run(jaxrnn.cells.gru_reset_before, before, xs, h)[1]).max()) > 1e-3
     bias = params.bias.at[:H].set(FAR)
     weights = {"bias": bias, "input_kernel": params.input_kernel.at[:, :H].set(0.0)}
     weights["recurrent_kernel"] = params.recurrent_kernel.at[:, :H].set(0.0)
-    got = run(jaxrnn.gru_reset_before, before._replace(**weights), xs, h)
+    got = run(jaxrnn.cells.gru_reset_before, before._replace(**weights), xs, h)
     assert_equal(got, run(jaxrnn.gru, params._replace(**weights), xs, h))

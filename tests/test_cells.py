@@ -4,7 +4,9 @@ The reference is a plain Python loop over `cell.step` in float64 with random wei
 distinct biases and a random carry, D ≠ H. A cell added to the table is tested by being there.
 """
 
+import copy
 import inspect
+import pickle
 from functools import partial
 
 import jax
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+import jaxrnn
 from jaxrnn.cells import CELLS
+from jaxrnn.networks import Directions
 from tests.reference import (
     KINDS,
     SIZES,
@@ -28,7 +32,6 @@ from tests.reference import (
     quick,
     random_like,
     reference,
-    reversed_reference,
     scan,
     with_gradients,
 )
@@ -58,7 +61,7 @@ def test_signature(name):
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         return [p for p in inspect.signature(f).parameters.values() if p.kind in kinds]
 
-    arity = {"init": 3, "carry": 2, "project": 2, "recurrent": 2, "update": 4}
+    arity = {"carry": 2, "project": 2, "recurrent": 2, "update": 3, "output": 3}
     for field, count in arity.items():
         got = [p.name for p in positional(getattr(cell, field))]
         assert len(got) == count, f"{field}{tuple(got)}"
@@ -66,14 +69,39 @@ def test_signature(name):
     options = inspect.signature(cell.init).parameters
     assert "dtype" in options or any(p.kind is p.VAR_KEYWORD for p in options.values())
     assert positional(cell.carry)[1].default == ()
-    assert hash(cell) == hash(CELLS[name])  # a static argument of jit
     assert isinstance(cell.name, str)
     params = cell.init(jax.random.key(0), *SIZES.get(name, (3, 4)))
-    if cell.hidden_size is not None:
-        assert cell.hidden_size(params) == SIZES.get(name, (3, 4))[1]
     leaves = jax.tree.leaves((params, cell.carry(params)))
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype(jnp.float32)}, "float32 by default"
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(cell.carry(params, (2,))))
+
+
+def test_a_cell_is_what_made_it(name):
+    """Equal, hashed, pickled and copied by its spec; changed, it is another; short to print."""
+    cell = CELLS[name]
+    for again in (cell.spec.make(), pickle.loads(pickle.dumps(cell)), copy.deepcopy(cell)):
+        assert again == cell
+        assert hash(again) == hash(cell)
+    others = [other for key, other in CELLS.items() if key != name]
+    assert cell not in others, "the registry lists each once"
+    assert cell._replace(name=cell.name) != cell, "whoever changes it makes another"
+    assert cell._replace().spec is None
+    assert len(repr(cell)) < 80
+
+
+def test_without_biases(name):
+    """`use_bias=False`: no leaf of that kind, and the function of zero biases."""
+    cell, size = CELLS[name], SIZES.get(name, (3, 4))
+    full = cell.init(jax.random.key(0), *size, dtype=jnp.float64)
+    bare = cell.init(jax.random.key(0), *size, dtype=jnp.float64, use_bias=False)
+    zero = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: 0 * leaf if "bias" in jax.tree_util.keystr(path) else leaf, full
+    )
+    paths = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(bare)}
+    assert not any("bias" in path for path in paths)
+    xs = make(name).xs
+    run = quick(partial(scan, cell))
+    assert_close(run(bare, xs, None), run(zero, xs, None), name)
 
 
 def test_scan_is_the_loop(name):
@@ -118,14 +146,15 @@ def test_lengths_masks_and_resets(name):
         "reset": (full, mask, restarts),
         "all": (np.array([4, 5]), gaps, restarts),
     }
-    for reverse, wanted in ((False, reference), (True, reversed_reference)):
+    for reverse, wanted in ((False, reference(name)), (True, reference(name, True))):
         options = {"reverse": True} if reverse else {"chunk": 2}
         run = quick(with_gradients(partial(scan, case.cell, **options)))
         outputs = {}
         for label, (lengths, mask, reset) in flags.items():
             what = f"{label}, {options}: "
             valid = mask & (np.arange(T)[:, None] < lengths)
-            want = wanted(name)(case.weights, *case.inputs, valid=valid, reset=reset)
+            within = reset & (np.arange(T)[:, None] < lengths)
+            want = wanted(case.weights, *case.inputs, valid=valid, reset=within)
             got = run(case.weights, *case.inputs, lengths, mask, reset)
             outputs[label] = got[0]
             assert_close(got, want, what)
@@ -138,19 +167,62 @@ def test_lengths_masks_and_resets(name):
         carry, ys, _ = outputs["length 0"]
         assert_same(*(jax.tree.map(lambda c: c[0], c) for c in (carry, case.carry)), "length 0")
         assert not np.any(ys[:, 0]), "length 0"
-        if not reverse:
-            assert_two_sequences(case, run)
 
 
-def assert_two_sequences(case, run, k=2):
-    """A reset at step k is two sequences, each from the initial carry."""
-    at = np.broadcast_to(np.arange(T)[:, None], (T, B))
-    full, ones, never = np.full(B, T), np.ones((T, B), bool), np.zeros((T, B), bool)
-    whole, _ = run(case.weights, *case.inputs, full, ones, at == k)
-    head, _ = run(case.weights, *case.inputs, np.full(B, k), ones, never)
-    tail, _ = run(case.weights, *case.inputs, full, at >= k, never)
-    assert_close(whole[0], tail[0], "carry after a reset")
-    assert_close(whole[1], jax.tree.map(jnp.add, head[1], tail[1]), "outputs around a reset")
+def test_windows_and_steps(name):
+    """A scan with resets = scans of its pieces, the carry handed on = single steps; both ways.
+
+    A boundary lies between two steps: it may be the first of a piece, or be masked.
+    """
+    case, rng = make(name), np.random.default_rng(5)
+    params, xs, carry = case.inputs
+    mask, reset = rng.random((T, B)) < 0.7, rng.random((T, B)) < 0.5
+    reset[2], mask[2, 0] = True, False  # where the second piece begins, and masked
+    run = quick(partial(scan, case.cell), static_argnames=("reverse",))
+    for reverse in (False, True):
+        last, ys, carries = run(params, xs, carry, None, mask, reset, reverse=reverse)
+        held, pieces = carry, {}
+        for part in (slice(3, T), slice(2, 3), slice(0, 2))[:: 1 if reverse else -1]:
+            flags = mask[part], reset[part]
+            held, *pieces[part.start] = run(params, xs[part], held, None, *flags, reverse=reverse)
+        joined = jax.tree.map(
+            lambda *leaves: jnp.concatenate(leaves), *(pieces[k] for k in (0, 2, 3))
+        )
+        assert_close((held, *joined), (last, ys, carries), f"windows, reverse={reverse}: ")
+    last, ys, _ = run(params, xs, carry, None, None, reset)
+    step = quick(case.cell.step)
+    for t in range(T):
+        carry, y = step(params, carry, xs[t], reset=reset[t])
+        assert_close(y, ys[t], f"step {t}: ")
+    assert_close(carry, last, "steps: ")
+
+
+def test_a_packed_row_is_its_sequences_alone(thorough):
+    """In both directions, with gradients; a NaN of the sequence before does not survive."""
+    case, ends = make(thorough), (2, T)
+    layer = jaxrnn.bidirectional(case.cell)
+    params = Directions(case.params, jax.tree.map(lambda p: 0.5 * p, case.params))
+    xs = case.xs[:, 0]
+    reset = jnp.zeros(T, bool).at[jnp.array([0, *ends[:-1]])].set(True)
+    weights = jnp.asarray(np.random.default_rng(6).normal(size=(T, 64)))
+
+    def loss(params, xs, packed):
+        if packed:
+            zero = layer.carry(params)
+            broken = zero._replace(forward=jax.tree.map(lambda leaf: leaf + jnp.nan, zero.forward))
+            ys = jaxrnn.scan(layer, params, xs, broken, reset=reset)[1][: ends[0]]
+        else:
+            ys = jaxrnn.scan(layer, params, xs[: ends[0]])[1]
+        return jnp.sum(ys * weights[: ends[0], : ys.shape[-1]])
+
+    got, want = (
+        quick(jax.value_and_grad(partial(loss, packed=packed), (0, 1)))(params, xs)
+        for packed in (True, False)
+    )
+    assert_close(got, want, "the first of a row: ")
+    whole = quick(lambda params: jaxrnn.scan(layer, params, xs, reset=reset)[1])(params)
+    second = quick(lambda params: jaxrnn.scan(layer, params, xs[ends[0] :])[1])(params)
+    assert_close(whole[ends[0] :], second, "the second of a row")
 
 
 def test_batches(thorough):
@@ -176,7 +248,7 @@ def test_batches(thorough):
 
     alone = quick(with_gradients(partial(scan, case.cell)))
     ragged = {"forward": (outputs, each[row][1])}
-    ragged["reverse"] = reversed_reference(thorough)(only[1 - row], *case.inputs, valid=valid)
+    ragged["reverse"] = reference(thorough, True)(only[1 - row], *case.inputs, valid=valid)
     for way, (outputs, gradients) in ragged.items():
         turn = flip if way == "reverse" else lambda tree: tree
         cut = lambda tree: turn(jax.tree.map(lambda leaf: leaf[:3, row], tree))  # noqa: B023, E731
@@ -285,7 +357,7 @@ def test_transformations(thorough):
     """Chunks, pieces, unrolling, `jax.checkpoint`, a scan around it, Jacobians, ensembles."""
     case = make(thorough)
     want = reference(thorough)(case.weights, *case.inputs)
-    backward = reversed_reference(thorough)(case.weights, *case.inputs)
+    backward = reference(thorough, True)(case.weights, *case.inputs)
 
     def pieces(params, xs, carry, *, at=2, **options):
         carry, *head = scan(case.cell, params, xs[:at], carry, **options)

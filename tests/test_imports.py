@@ -11,20 +11,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "jaxrnn"
 
 CORE = (
-    *("checks", "agreement", "typing", "initializers", "cells"),
-    *("solve", "unroll", "directions", "layers", "functional"),
+    *("checks", "base", "initializers", "cells"),
+    *("solvers", "trajectory", "closures", "unroll", "networks", "functional"),
 )
 """Each imports only what stands to its left."""
-ALGORITHMS = (
-    *("sampling", "influence", "gradient", "feedback"),
-    *("decoding", "beam", "bptt", "realtime"),
-)
-"""What is made with networks: each imports the core and what stands to its left."""
+USERS = ("decoding", "learning", "analysis")
+"""What is done with networks: each imports the core and what stands to its left."""
 FLAX = {*CORE[:-1], "_flax"}
 ALLOWED = {
     **{name: set(CORE[:at]) for at, name in enumerate(CORE)},
-    **{name: {*CORE, *ALGORITHMS[:at]} for at, name in enumerate(ALGORITHMS)},
-    "analysis": {*CORE, *ALGORITHMS},
+    **{name: {*CORE, *USERS[:at]} for at, name in enumerate(USERS)},
     "graph": {*CORE},
     "grid": {*CORE},
     "_flax": FLAX,
@@ -32,8 +28,8 @@ ALLOWED = {
     "nnx": FLAX,
     "interop": {*CORE, ""},  # a user of the whole, and of no framework's modules
     "training": set(),
-    "data": set(),
-    "": {*CORE, *ALGORITHMS, "graph", "grid"},
+    "data": {"checks"},
+    "": {*CORE, *USERS[:2], "graph", "grid"},
 }
 """For every module or subpackage of jaxrnn, "" itself, which others it may import."""
 LAZY = {"analysis", "data", "interop", "linen", "nnx", "training"}

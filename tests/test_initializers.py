@@ -27,7 +27,7 @@ def test_chrono_couples_the_gates():
 
 def test_chrono_of_coupled_gates():
     start = {"bias_init": initializers.chrono(30, gates="igo"), "forget_bias": 0.0}
-    i, g, o = np.split(np.asarray(jaxrnn.lstm_cifg.init(KEY, 1, 8, **start).bias), 3)
+    i, g, o = np.split(np.asarray(jaxrnn.cells.lstm_cifg.init(KEY, 1, 8, **start).bias), 3)
     assert (i < 0).all()
     assert not np.concatenate([g, o]).any()
     with pytest.raises(ValueError, match=r"gates: expected .*\(4\), got 'igo'"):
@@ -37,7 +37,7 @@ def test_chrono_of_coupled_gates():
 
 
 def test_identity_recurrence():
-    assert jaxrnn.irnn.init(KEY, 2, 3).recurrent_kernel.tolist() == np.eye(3).tolist()
+    assert jaxrnn.cells.irnn.init(KEY, 2, 3).recurrent_kernel.tolist() == np.eye(3).tolist()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """`stack`, `bidirectional` and `rnn` against loops written out layer by layer."""
 
+import copy
+import gc
+import pickle
+import weakref
 from functools import partial
 
 import jax
@@ -8,14 +12,13 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn import Directions, bidirectional, gru, gru_reset_before, lstm, rnn, stack
-from jaxrnn.base import Cell, Layer
+from jaxrnn import Cell, Directions, Layer, bidirectional, gru, lstm, rnn, stack
+from jaxrnn.cells import gru_reset_before
 from tests.reference import (
     B,
     T,
     assert_close,
     assert_same,
-    flip,
     loop,
     quick,
     random_like,
@@ -35,22 +38,23 @@ MERGES = {
 }
 
 
-def written_out(layer, params, xs, carry, valid=None, reset=None):
-    """What a layer means: the parts one after the other, the backward one on flipped time."""
+def written_out(layer, params, xs, carry, valid=None, reset=None, *, reverse=False):
+    """What a layer means: the parts one after the other, the backward one backward."""
+    if isinstance(layer, Cell):
+        return loop(layer, params, xs, carry, valid, reset, reverse=reverse)
     if isinstance(layer.parts, Directions):
-        forward, backward = layer.parts
-        a = written_out(forward, params[0], xs, carry[0], valid, reset)
-        turned = (None if f is None else f[::-1] for f in (valid, reset))
-        last, *both = written_out(backward, params[1], xs[::-1], carry[1], *turned)
-        b = last, *flip(both)
-        ys = dict(layer.options).get("merge", "concat")
-        ys = MERGES[ys](a[1], b[1])
+        a, b = (
+            written_out(*mine, valid, reset, reverse=reverse != back)
+            for *mine, back in (
+                (layer.parts[0], params[0], xs, carry[0], False),
+                (layer.parts[1], params[1], xs, carry[1], True),
+            )
+        )
+        ys = MERGES[layer.spec.merge](a[1], b[1])
         return Directions(a[0], b[0]), ys, Directions(a[2], b[2])
-    if not layer.parts:
-        return loop(layer, params, xs, carry, valid, reset)
     found = []
     for cell, p, c in zip(layer.parts, params, carry, strict=True):
-        found.append(written_out(cell, p, xs, c, valid, reset))
+        found.append(written_out(cell, p, xs, c, valid, reset, reverse=reverse))
         xs = found[-1][1]
     last, ys, carries = zip(*found, strict=True)
     return last, ys[-1], carries
@@ -82,7 +86,8 @@ def test_it_is_its_layers_one_after_the_other(label):
     inputs = example(net)
     lengths, mask = np.array([3, 5]), rng.random((T, B)) < 0.8
     reset = rng.random((T, B)) < 0.3
-    valid = mask & (np.arange(T)[:, None] < lengths)
+    within = np.arange(T)[:, None] < lengths
+    valid = mask & within
     weights = random_like(jax.eval_shape(partial(written_out, net), *inputs), 4)
 
     plain = quick(with_gradients(partial(scan, net)))(weights, *inputs)
@@ -93,7 +98,8 @@ def test_it_is_its_layers_one_after_the_other(label):
     options = quick(with_gradients(partial(scan, net, chunk=2)))
     rest = lengths, mask, reset
     got = options(weights, *inputs, *rest)
-    assert_close(got, reference(weights, *inputs, valid, reset), "every option: ")
+    want = reference(weights, *inputs, valid, reset & within)
+    assert_close(got, want, "every option: ")
 
     params, xs, carry = inputs
     dirty = np.array(xs)
@@ -104,18 +110,16 @@ def test_it_is_its_layers_one_after_the_other(label):
 @exact
 @pytest.mark.parametrize("label", ["two cells", "a stack in two directions"])
 def test_reverse(label):
-    """`reverse` turns every direction round."""
+    """`reverse` turns every direction round; a boundary stays where it is."""
     net = NETS[label]
     params, xs, carry = example(net)
-    got = quick(partial(scan, net, reverse=True))(params, xs, carry, np.array([3, 5]))
-    valid = np.arange(T)[:, None] < np.array([3, 5])
-    last, *both = quick(partial(written_out, net))(params, xs[::-1], carry, valid[::-1])
-    if isinstance(last, Directions):
-        # its outputs are joined in the order of its directions, whichever way each runs
-        assert_close(got[0], last, "carry")
-        assert_close(got[1], both[0][::-1], "outputs")
-    else:
-        assert_close(got, (last, *flip(both)), "reverse")
+    reset = np.random.default_rng(1).random((T, B)) < 0.4
+    lengths = np.array([3, 5])
+    run = quick(partial(scan, net, reverse=True))
+    got = run(params, xs, carry, lengths, None, reset)
+    valid = np.arange(T)[:, None] < lengths
+    plain = quick(partial(written_out, net, reverse=True))
+    assert_close(got, plain(params, xs, carry, valid, reset & valid), "reverse")
 
 
 @exact
@@ -147,7 +151,7 @@ def test_a_batch_is_its_rows_alone(label):
 def test_a_stack_streams_step_by_step(label):
     net = NETS[label]
     inputs = example(net)
-    assert isinstance(net, Cell)
+    assert isinstance(net, Layer)
     want = quick(with_gradients(partial(scan, net)))
     weights = random_like(jax.eval_shape(partial(scan, net), *inputs), 5)
     steps = quick(with_gradients(partial(loop, net)))
@@ -168,10 +172,9 @@ def test_second_derivatives_through_layers():
 
 
 def test_what_is_made():
-    assert stack(lstm, gru) is stack(lstm, gru)  # so that jit finds it again
-    assert isinstance(stack(lstm, gru), Cell)
-    assert isinstance(stack(lstm, bidirectional(gru)), Layer)
-    assert rnn(lstm, 2, dropout=0.1) is rnn(lstm, 2, dropout=0.1)
+    assert stack(lstm, bidirectional(gru)).advance is None
+    with pytest.raises(TypeError, match=r"can step, got 'stack.*needs the whole sequence"):
+        rnn(gru, 1, bidirectional=True).step((), (), jnp.ones(3))
     assert rnn(lstm, 2).parts == (lstm, lstm)
     assert [layer.parts for layer in rnn(lstm, 2, bidirectional=True).parts] == [(lstm, lstm)] * 2
     params = stack(lstm, gru, lstm).init(jax.random.key(0), D, (4, 5, 6))
@@ -191,24 +194,24 @@ def test_equal_networks_are_one():
         jaxrnn.make_gru: [{}, {"reset": "after"}, {"update": "keep", "reset": "after"}],
         jaxrnn.make_elman: [{}, {"activation": "tanh"}],
         jaxrnn.make_lstm: [{}, {"forget_gate": True}, {"candidate_activation": jnp.tanh}],
-        jaxrnn.make_prototype: [{}, {"bound": None, "axis": -1}],
+        jaxrnn.cells.make_prototype: [{}, {"bound": None, "axis": -1}],
         jaxrnn.grid.make_md_lstm: [{}, {"axes": 2}],
-        partial(stack, lstm, gru): [{}, {"dropout": 0.0}],
+        partial(stack, lstm, gru): [{}, {"dropout": 0.0}, {"dropout": (0, 0)}],
         partial(bidirectional, lstm): [{}, {"backward": lstm}, {"merge": "concat"}],
         partial(rnn, lstm): [{}, {"num_layers": 1, "bidirectional": False}],
-        jaxrnn.learned_carry: [{"cell": lstm}],
+        partial(jaxrnn.learned_carry, lstm): [{}],
     }
     for make, options in spellings.items():
-        assert len({id(make(**each)) for each in options}) == 1, make
-    assert jaxrnn.learned_carry(lstm) is jaxrnn.learned_carry(cell=lstm)
-    assert bidirectional(lstm, lstm) is bidirectional(lstm)
-    assert rnn(lstm, 2) is stack(lstm, lstm)
-    assert jaxrnn.make_gru() is gru
-    assert jaxrnn.make_gru(reset="before") is gru_reset_before
+        made = [make(**each) for each in options]
+        made += [pickle.loads(pickle.dumps(made[0])), copy.deepcopy(made[0])]
+        assert len(set(made)) == 1, make
+        assert len(repr(made[0])) < 60
+    assert rnn(lstm, 2) == stack(lstm, lstm)
+    assert stack(lstm, lstm, dropout=0.5) != stack(lstm, lstm)
     assert (
         len(
             {
-                id(jaxrnn.make_gru(reset=r, update=u))
+                jaxrnn.make_gru(reset=r, update=u)
                 for r in ("after", "before")
                 for u in ("keep", "write")
             }
@@ -218,7 +221,51 @@ def test_equal_networks_are_one():
     with pytest.raises(TypeError, match=r"make_gru\(\) got an unexpected keyword argument 'merge'"):
         jaxrnn.make_gru(merge="sum")
     with pytest.raises(TypeError, match=r"cells\[0\]: expected a Cell or a Layer, got list"):
-        stack([lstm, lstm])  # what cannot be hashed gets the same errors
+        stack([lstm, lstm])
+
+
+def test_cells_are_not_kept():
+    """Two hundred functions of a user's go when the cells made of them do."""
+    phis = [lambda z, k=k: k * z for k in range(200)]
+    gone = [weakref.ref(phi) for phi in phis]
+    cells = [jaxrnn.make_elman(activation=phi) for phi in phis]
+    nets = [bidirectional(stack(cell, cell)) for cell in cells]
+    params = cells[0].init(jax.random.key(0), D, H)
+    for cell in cells:
+        cell.step(params, cell.carry(params), jnp.ones(D))
+    del phis, cells, nets, cell
+    gc.collect()
+    assert sum(phi() is not None for phi in gone) < 150
+
+
+@exact
+def test_rates_of_dropout():
+    """One for every output but the last, or one each; what would drop nothing is refused."""
+    assert stack(lstm, gru, gru, dropout=0.5).spec.dropout == (0.5, 0.5, 0.0)
+    assert stack(lstm, gru, gru, dropout=(0.1, 0.2)).spec.dropout == (0.1, 0.2, 0.0)
+    net = stack(gru, gru, dropout=(0.0, 0.5))
+    params, xs, _ = example(net)
+    ys = jaxrnn.scan(net, params, xs, key=jax.random.key(0))[1]
+    plain = jaxrnn.scan(net, params, xs)[1]
+    assert_close(ys[ys != 0], 2 * plain[ys != 0], "the last output is dropped")
+    assert 0.3 < np.mean(ys == 0) < 0.7
+    with pytest.raises(ValueError, match=r"dropout: expected 0 for a single layer, got 0.9"):
+        rnn(lstm, 1, dropout=0.9)
+    with pytest.raises(ValueError, match=r"dropout: expected one rate, or 1 or 2 of them, got 3"):
+        rnn(lstm, 2, dropout=(0.1, 0.1, 0.1))
+
+
+@exact
+def test_outputs_that_are_a_pytree_inside_a_stack():
+    """A layer above takes them as its inputs."""
+    split = gru._replace(output=lambda p, h, z: {"a": h, "b": jnp.abs(h)})
+    read = gru._replace(project=lambda p, x: gru.project(p, x["a"] * x["b"]))
+    net = stack(split, read, dropout=0.2)
+    params = net.init(jax.random.key(0), D, H, dtype=jnp.float64)
+    xs = random_like(jax.ShapeDtypeStruct((T, B, D), jnp.float64), 2)
+    key = jax.random.key(1)
+    got = scan(net, params, xs, None, key=key)
+    assert_close(got, loop(net, params, xs, net.carry(params, (B,)), key=key), "")
 
 
 @exact
@@ -253,23 +300,20 @@ DROPPED = stack(lstm, gru, gru, dropout=RATE)
 def identity_cell():
     """A cell that hands on its input: what arrives shows the dropout masks themselves."""
 
-    def update(params, carry, zx, zh):
-        return carry, zx
-
     return Cell(
         name="identity",
         init=lambda key, d, h, *, dtype=jnp.float32: (),
         carry=lambda params, batch_shape=(): jnp.zeros((*batch_shape, 1)),
         project=lambda params, x: x,
-        recurrent=lambda params, carry: (),
-        update=update,
-        hidden_size=None,
+        recurrent=lambda params, carry: None,
+        update=lambda params, carry, z: carry,
+        output=lambda params, carry, z: z,
     )
 
 
 def masks(layers, key, shape=(20, 3, 50), start=0):
     """The product of the masks of a stack of identities, one fewer than layers."""
-    net = stack(*[identity_cell()] * layers, dropout=RATE)
+    net = stack(*[identity_cell()] * layers, dropout=RATE if layers > 1 else 0)
     ones = jnp.ones(shape, jnp.float32)
     return np.asarray(jaxrnn.scan(net, ((),) * layers, ones, key=key, start=start)[1])
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn import LSTMCarry, LSTMGateCarry, initializers, make_lstm
+from jaxrnn import LSTMCarry, initializers, make_lstm
+from jaxrnn.cells import LSTMGateCarry
 from tests.reference import QUICK, assert_close, random_like, with_gradients
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
@@ -20,6 +21,7 @@ OPTIONS = {
     "input_gate": [True, True, False],
     "forget_gate": [True, True, False, "coupled"],
     "output_gate": [True, True, False],
+    "gate_activation": ["sigmoid", "sigmoid", "hard_sigmoid"],
     "candidate_activation": ["tanh", "identity", "sigmoid"],
     "output_activation": ["tanh", "identity", "relu"],
     "gate_recurrence": [False, True],
@@ -27,7 +29,9 @@ OPTIONS = {
     "proj_size": [None, 3, 0.5],
     "projection_clip": [None, 0.2],
 }
-PHI = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "identity": lambda z: z}
+PHI = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda z: z}
+PHI["sigmoid"] = lambda z: 1 / (1 + jnp.exp(-z))
+PHI["hard_sigmoid"] = lambda z: jnp.minimum(jnp.maximum(z / 5 + 0.5, 0), 1)
 
 
 def some_options(seed):
@@ -70,7 +74,7 @@ def plain_step(options, params, carry, x):
         if options["peepholes"]:
             p = block(params.peephole_kernel, k, gates)
             z = z + (c @ p if options["peepholes"] == "full" else c * p)
-        return 1 / (1 + jnp.exp(-z))
+        return PHI[options["gate_activation"]](z)
 
     def clip(z, bound):
         return z if bound is None else jnp.minimum(jnp.maximum(z, -bound), bound)
@@ -124,19 +128,19 @@ def test_any_combination_is_its_equations(seed):
 
 
 def test_equal_options_are_the_same_cell():
-    assert make_lstm() is jaxrnn.lstm
-    assert make_lstm(peepholes=None, forget_bias=1.0, output_activation=jnp.tanh) is jaxrnn.lstm
-    assert jaxrnn.lstm_np is jaxrnn.lstm
-    assert make_lstm(peepholes="diagonal") is jaxrnn.lstm_peephole
-    assert make_lstm(forget_gate=False) is make_lstm(forget_gate=False, forget_bias=0.0)
-    assert make_lstm(proj_size=2) is not make_lstm(proj_size=3)
+    assert make_lstm() == jaxrnn.lstm
+    assert make_lstm(peepholes=None, forget_bias=1.0, output_activation=jnp.tanh) == jaxrnn.lstm
+    assert jaxrnn.cells.lstm_np == jaxrnn.lstm
+    assert make_lstm(peepholes="diagonal") == jaxrnn.cells.lstm_peephole
+    assert make_lstm(forget_gate=False) == make_lstm(forget_gate=False, forget_bias=0.0)
+    assert make_lstm(proj_size=2) != make_lstm(proj_size=3)
 
 
 def test_the_four_gates_and_nothing_more_take_the_plain_parameters():
     cell, arguments = make_lstm(cell_clip=1.0, forget_bias=2.0), (jax.random.key(0), D, H)
     want = jaxrnn.lstm.init(*arguments, forget_bias=2.0)
     assert_close(cell.init(*arguments), want, "params", 0)
-    assert cell.options == (("cell_clip", 1.0),)
+    assert cell.spec == jaxrnn.cells.LSTMSpec(cell_clip=1.0, forget_bias=2.0)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,7 @@ def test_the_four_gates_and_nothing_more_take_the_plain_parameters():
         ({"cell_clip": 0.0}, "cell_clip.*positive.*0"),
         ({"proj_size": 1.5}, "proj_size.*fraction.*1.5"),
         ({"proj_size": 0}, "proj_size.*positive.*0"),
+        ({"forget_bias": 1.0, "use_bias": False}, "forget_bias=1.*use_bias"),
     ],
 )
 def test_impossible_options_are_errors_that_name_them(options, words):
@@ -170,29 +175,29 @@ def test_numbers_of_the_wrong_type_are_type_errors():
         with pytest.raises(TypeError, match=next(iter(options))):
             make_lstm(**options)
     with pytest.raises(ValueError, match="forget_bias"):
-        jaxrnn.lstm_1997.init(jax.random.key(0), D, H, forget_bias=1.0)
+        jaxrnn.cells.lstm_1997.init(jax.random.key(0), D, H, forget_bias=1.0)
 
 
 def test_parameters_of_another_cell_are_refused():
     params = jaxrnn.lstm.init(jax.random.key(0), D, H)
     with pytest.raises(TypeError, match=r"peephole_kernel: expected float32\[15\], missing"):
-        jaxrnn.scan(jaxrnn.lstm_peephole, params, jnp.ones((T, D), jnp.float32))
+        jaxrnn.scan(jaxrnn.cells.lstm_peephole, params, jnp.ones((T, D), jnp.float32))
 
 
 def test_initial_parameters():
     arguments = (jax.random.key(0), D, H)
     plain = jaxrnn.lstm.init(*arguments)
-    peephole = jaxrnn.lstm_peephole.init(*arguments)
+    peephole = jaxrnn.cells.lstm_peephole.init(*arguments)
     assert_close(peephole[:3], tuple(plain), "the same draws", 0)
     assert not peephole.peephole_kernel.any()
     ones = initializers.constant(1.0)
-    full = jaxrnn.lstm_peephole_full.init(*arguments, peephole_init=ones)
+    full = jaxrnn.cells.lstm_peephole_full.init(*arguments, peephole_init=ones)
     assert full.peephole_kernel.tolist() == np.ones((H, 3 * H)).tolist()
     coupled = make_lstm(forget_gate="coupled").init(*arguments)
     assert coupled.bias.tolist() == [-1.0] * H + [0.0] * (2 * H)
     two = make_lstm(gate_recurrence=True, input_gate=False).init(*arguments)
     assert two.gate_kernel.shape == (2 * H, 2 * H)
-    projected = jaxrnn.lstm_projected.init(jax.random.key(0), D, 9)
+    projected = jaxrnn.cells.lstm_projected.init(jax.random.key(0), D, 9)
     assert projected.projection_kernel.shape == (9, 4)
     assert projected.recurrent_kernel.shape == (4, 36)
-    assert jaxrnn.lstm_projected.hidden_size(projected) == 9
+    assert jaxrnn.cells.lstm_projected.carry(projected).c.shape == (9,)

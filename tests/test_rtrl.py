@@ -61,7 +61,7 @@ CELLS = {
     "elman": jaxrnn.elman,
     "lstm": jaxrnn.lstm,
     "gru": jaxrnn.gru,
-    "stack": jaxrnn.stack(jaxrnn.lstm, jaxrnn.gru_reset_before),
+    "stack": jaxrnn.stack(jaxrnn.lstm, jaxrnn.cells.gru_reset_before),
     "learned": jaxrnn.learned_carry(jaxrnn.lstm),
     "independent": independent(),
 }
@@ -94,7 +94,7 @@ class Case:
 
         (value, last), grads = quick(jax.value_and_grad(full, has_aux=True))(self.params)
         weight = np.prod(self.xs.shape[:-1]) if valid is None else valid.sum()
-        return last, jaxrnn.Gradient(value, grads, jnp.asarray(weight, float))
+        return last, jaxrnn.learning.Gradient(value, grads, jnp.asarray(weight, float))
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -270,7 +270,9 @@ def test_snap1_and_uoro_take_less_memory():
 
 
 @pytest.mark.parametrize(
-    "cell", [CELLS["stack"], jaxrnn.gru_reset_before, jaxrnn.lstm_projected], ids=lambda c: c.name
+    "cell",
+    [CELLS["stack"], jaxrnn.cells.gru_reset_before, jaxrnn.cells.lstm_projected],
+    ids=lambda c: c.name,
 )
 def test_snap1_refuses_cells_whose_parameters_reach_further(cell):
     params = cell.init(jax.random.key(0), D, 4, dtype=float)
@@ -282,7 +284,7 @@ def test_snap1_refuses_cells_whose_parameters_reach_further(cell):
 
 def test_snap1_tells_cells_apart_at_any_size_and_dtype():
     for size, dtype in ((200, jnp.float32), (4, jnp.bfloat16)):
-        for cell, fits in ((jaxrnn.gru, True), (jaxrnn.gru_reset_before, False)):
+        for cell, fits in ((jaxrnn.gru, True), (jaxrnn.cells.gru_reset_before, False)):
             rtrl = partial(
                 jaxrnn.rtrl, cell, influence=jaxrnn.snap1, loss=lambda p, y, t: y[..., 0]
             )

@@ -1,5 +1,6 @@
 """What `jaxrnn.scan` owes every cell, shown on a few: options, transforms, traces, memory."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -26,7 +27,6 @@ from tests.reference import (
     quick,
     random_like,
     reference,
-    reversed_reference,
     scan,
     with_gradients,
 )
@@ -60,9 +60,7 @@ def test_each_option_by_itself(name, given, reverse):
         options["reset"] = reset
     else:
         reset = ~ones
-    want = (reversed_reference if reverse else reference)(name)(
-        case.weights, *case.inputs, valid=valid, reset=reset
-    )
+    want = reference(name, reverse)(case.weights, *case.inputs, valid=valid, reset=reset)
     run = quick(with_gradients(partial(scan, case.cell, reverse=reverse, chunk=3, **options)))
     assert_close(run(case.weights, *case.inputs), want, given)
 
@@ -126,7 +124,8 @@ def test_any_batch_shape():
         row = (slice(None), *at)
         valid = mask[row] & (np.arange(T) < lengths[at])
         mine = jax.tree.map(lambda leaf, at=at: leaf[at], carry)
-        last, ys, carries = one(case.params, xs[row], mine, valid, reset[row])
+        within = reset[row] & (np.arange(T) < lengths[at])
+        last, ys, carries = one(case.params, xs[row], mine, valid, within)
         assert_close(jax.tree.map(lambda leaf, at=at: leaf[at], got[0]), last, f"row {at}")
         rows = jax.tree.map(lambda leaf, row=row: leaf[row], got[1:])
         assert_close(rows, (ys, carries), f"row {at}")
@@ -171,9 +170,9 @@ def tracing(cell):
     """The cell, and a list that grows by one each time its update is traced."""
     traced = []
 
-    def update(params, carry, zx, zh):
+    def update(params, carry, z):
         traced.append(carry)
-        return cell.update(params, carry, zx, zh)
+        return cell.update(params, carry, z)
 
     return cell._replace(update=update), traced
 
@@ -247,55 +246,79 @@ def odd_cell(**parts):
         "carry": lambda params, batch_shape=(): zeros(batch_shape, 4),
         "project": lambda params, x: x @ params["w"],
         "recurrent": lambda params, h: h @ params["r"],
-        "update": lambda params, h, zx, zh: (jnp.sin(zx + zh),) * 2,
-        "hidden_size": None,
+        "update": lambda params, h, z: jnp.sin(z),
     }
     return Cell(**{**functions, **parts})
 
 
+def pair(params, batch_shape=()):
+    return zeros(batch_shape, 4, 4)
+
+
+def counted(params, batch_shape=()):
+    """A state with a step counter, a flag and a key in it."""
+    keys = jax.random.split(jax.random.key(1), batch_shape)
+    return {
+        "h": zeros(batch_shape, 4),
+        "n": jnp.zeros(batch_shape, jnp.int32),
+        "odd": jnp.zeros(batch_shape, bool),
+        "key": keys,
+    }
+
+
+def count(params, s, z):
+    gain = jnp.where(s["odd"], 0.5, 1.0)[..., None]
+    return s | {"h": gain * jnp.sin(z), "n": s["n"] + 1, "odd": ~s["odd"]}
+
+
 ODD = {
     "plain": odd_cell(),
-    "output not in the carry": odd_cell(
-        update=lambda p, h, zx, zh: (jnp.sin(zx + zh), h * jnp.cos(zx) + p["b"])
+    "output of the state and z": odd_cell(
+        output=lambda p, h, z: h[..., :2] * jnp.cos(z[..., 2:]) @ p["r"][:2] + p["b"]
     ),
-    "parameters in the update": odd_cell(
-        update=lambda p, h, zx, zh: ((new := jnp.tanh(p["b"] * zx + zh * h) @ p["r"]), new[..., :2])
+    "output of the state alone": odd_cell(output=lambda p, h, z: jnp.tanh(h @ p["r"])),
+    "output of z alone": odd_cell(output=lambda p, h, z: z * p["b"]),
+    "parameters in the update": odd_cell(update=lambda p, h, z: jnp.tanh(p["b"] * z + h) @ p["r"]),
+    "parameters for a state": odd_cell(
+        carry=pair,
+        recurrent=lambda p, s: s[0] @ p["r"],
+        update=lambda p, s, z: (jnp.sin(z), jnp.broadcast_to(p["b"], z.shape)),
     ),
-    "parameters for an output": odd_cell(
-        update=lambda p, h, zx, zh: (jnp.sin(zx + zh), jnp.broadcast_to(p["b"], zx.shape))
-    ),
-    "no recurrent map": odd_cell(
-        recurrent=lambda p, h: (), update=lambda p, h, zx, zh: ((new := 0.5 * h + zx), new)
-    ),
+    "no recurrent map": odd_cell(recurrent=lambda p, h: None, update=lambda p, h, z: 0.5 * h + z),
     "no input": odd_cell(
-        project=lambda p, x: 0 * x @ p["w"],
-        update=lambda p, h, zx, zh: ((new := jnp.sin(zh + p["b"])), new),
+        project=lambda p, x: 0 * x @ p["w"], update=lambda p, h, z: jnp.sin(z + p["b"])
     ),
-    "constant output": odd_cell(update=lambda p, h, zx, zh: (jnp.sin(zx + zh), jnp.ones_like(zx))),
+    "constant output": odd_cell(output=lambda p, h, z: jnp.ones_like(h)),
     "carry handed through": odd_cell(
-        carry=lambda p, batch_shape=(): zeros(batch_shape, 4, 4),
-        recurrent=lambda p, carry: carry[0] @ p["r"],
-        update=lambda p, carry, zx, zh: ((jnp.sin(zx + zh * carry[1]), carry[1]), carry[0]),
+        carry=pair,
+        recurrent=lambda p, s: s[0] @ p["r"],
+        update=lambda p, s, z: (jnp.sin(z * s[1]), s[1]),
+        output=lambda p, s, z: s[0],
     ),
-    "the same twice": odd_cell(
-        carry=lambda p, batch_shape=(): zeros(batch_shape, 4, 4),
-        recurrent=lambda p, carry: (carry[0] - carry[1]) @ p["r"],
-        update=lambda p, carry, zx, zh: (((new := jnp.sin(zx + zh)), new), new),
+    "several outputs": odd_cell(output=lambda p, h, z: {"h": h, "z": z * p["b"]}),
+    "affine maps": odd_cell(recurrent=lambda p, h: h @ p["r"] + p["b"]),
+    "leaves of one map alone": odd_cell(
+        project=lambda p, x: {"a": x @ p["w"], "b": -x @ p["w"], "c": None},
+        recurrent=lambda p, h: {"a": h @ p["r"], "b": None, "c": h},
+        update=lambda p, h, z: jnp.sin(z["a"]) * jnp.cos(z["b"]) + 0.1 * z["c"],
     ),
-    "several outputs": odd_cell(
-        update=lambda p, h, zx, zh: ((new := jnp.sin(zx + zh)), {"h": new, "z": zx * p["b"]})
+    "a flag in z": odd_cell(
+        project=lambda p, x: {"z": x @ p["w"], "high": x[..., :1] > 0},
+        recurrent=lambda p, h: {"z": h @ p["r"], "high": None},
+        update=lambda p, h, z: jnp.sin(z["z"]) * jnp.where(z["high"], 1.0, p["b"]),
     ),
-    "affine maps": odd_cell(
-        recurrent=lambda p, h: h @ p["r"] + p["b"],
-        update=lambda p, h, zx, zh: ((new := jnp.sin(zx * zh)), new),
+    "a counter, a flag and a key in the state": odd_cell(
+        carry=counted,
+        recurrent=lambda p, s: s["h"] @ p["r"] * jnp.where(s["n"] > 1, 1.0, 0.5)[..., None],
+        update=count,
+        output=lambda p, s, z: {"h": s["h"], "n": s["n"]},
     ),
-    "several products": odd_cell(
-        project=lambda p, x: {"a": x @ p["w"], "b": -x @ p["w"]},
-        recurrent=lambda p, h: {"a": h @ p["r"], "b": h},
-        update=lambda p, h, zx, zh: (
-            (new := jnp.sin(zx["a"] + zh["a"]) * jnp.cos(zx["b"] + zh["b"])),
-            new,
-        ),
+    "complex": odd_cell(
+        carry=lambda p, batch_shape=(): zeros(batch_shape, 4, dtype=jnp.complex128),
+        project=lambda p, x: (x @ p["w"]).astype(jnp.complex128),
+        recurrent=lambda p, h: None,
+        update=lambda p, h, z: jnp.exp(1j * p["b"].astype(h.dtype)) * h + z,
+        output=lambda p, h, z: h.real @ p["r"] + h.imag,
     ),
 }
 
@@ -307,32 +330,174 @@ def test_cells_of_strangers(kind):
     cell, rng = ODD[kind], np.random.default_rng(4)
     shapes = {"w": (3, 4), "r": (4, 4), "b": (4,)}
     params = {k: jnp.asarray(rng.normal(size=s)) for k, s in shapes.items()}
+    params |= {"steps": jnp.int32(3), "on": True}  # what has no derivative may be there
     xs = jnp.asarray(rng.normal(size=(T, B, 3)))
-    carry = random_like(cell.carry(params, (B,)), 5)
+    floating = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact)  # noqa: E731
+    carry = jax.tree.map(
+        lambda c: c + jnp.asarray(rng.normal(size=c.shape), c.dtype) if floating(c) else c,
+        cell.carry(params, (B,)),
+    )
     valid, reset = rng.random((T, B)) < 0.7, rng.random((T, B)) < 0.3
-    weights = random_like(jax.eval_shape(partial(loop, cell), params, xs, carry), 6)
+
+    def loss(run, params, xs, carry):
+        rows = np.random.default_rng(6)
+        outputs = run(cell, params, xs, carry)
+        leaves = [leaf for leaf in jax.tree.leaves(outputs) if floating(leaf)]
+        pairs = [(leaf, jnp.asarray(rows.normal(size=leaf.shape), leaf.dtype)) for leaf in leaves]
+        return sum(jnp.sum(leaf * weight).real for leaf, weight in pairs), outputs
+
+    def values(outputs):
+        return [leaf for leaf in jax.tree.leaves(outputs) if jnp.issubdtype(leaf.dtype, np.number)]
+
+    gradients = partial(jax.grad, argnums=(1, 2, 3), has_aux=True, allow_int=True)
     for chunk, flags, arguments in (
         (None, {}, ()),
         (2, {"mask": valid, "reset": reset}, (valid, reset)),
     ):
-        want = quick(with_gradients(partial(loop, cell)))(weights, params, xs, carry, *arguments)
-        run = partial(scan, cell, chunk=chunk, **flags)
-        got = quick(with_gradients(run))(weights, params, xs, carry)
-        assert_close(got, want, f"{kind}, {sorted(flags)}: ")
+        want, plain = gradients(loss)(partial(_loop, arguments), params, xs, carry)
+        run = partial(scan, chunk=chunk, **flags)
+        got, outputs = quick(partial(gradients(loss), run))(params, xs, carry)
+        assert_close(values(outputs), values(plain), f"{kind}, {sorted(flags)}: ")
+        assert_close(values(got), values(want), f"{kind}, {sorted(flags)}: gradient ")
+
+
+def _loop(arguments, cell, params, xs, carry):
+    return loop(cell, params, xs, carry, *arguments)
+
+
+@exact
+def test_what_is_closed_over():
+    """A memory, a mask and a kernel that are being traced, under every transformation."""
+    rng = np.random.default_rng(7)
+    params = {"w": jnp.asarray(rng.normal(size=(3, 4))), "r": jnp.asarray(rng.normal(size=(4, 4)))}
+    xs = jnp.asarray(rng.normal(size=(T, B, 3)))
+
+    def value(run, memory, steps):
+        kept = jax.random.bernoulli(jax.random.key(3), 0.8, (4,)) & (steps > 0)
+        cell = odd_cell(
+            project=lambda p, x: x @ p["w"] + memory @ p["r"],
+            recurrent=lambda p, h: h @ (p["r"] / jnp.linalg.norm(memory)),
+            update=lambda p, h, z: jnp.where(kept, jnp.sin(z * memory), h),
+            output=lambda p, h, z: h + z * memory,
+        )
+        carry, ys = run(cell, params, xs, jnp.zeros((B, 4), jnp.float64))[:2]
+        return jnp.sum(jnp.cos(ys)) + jnp.sum(carry)
+
+    memory, steps = jnp.asarray(rng.normal(size=4)), jnp.int32(2)
+    more = jnp.stack([memory, -memory])
+
+    def nested(run):
+        def body(total, m):
+            return total + value(run, m, steps), None
+
+        return lambda m: jax.lax.scan(body, jnp.zeros((), jnp.float64), m)[0]
+
+    for what, f in {
+        "grad": lambda run: jax.grad(partial(value, run))(memory, steps),
+        "jit of grad": lambda run: jax.jit(jax.grad(partial(value, run)))(memory, steps),
+        "grad of jit": lambda run: jax.grad(jax.jit(partial(value, run)))(memory, steps),
+        "vmap of grad": lambda run: jax.vmap(jax.grad(partial(value, run)), (0, None))(more, steps),
+        "hessian": lambda run: jax.hessian(partial(value, run))(memory, steps),
+        "in a scan": lambda run: jax.grad(nested(run))(more),
+        "checkpoint": lambda run: jax.grad(jax.checkpoint(partial(value, run)))(memory, steps),
+    }.items():
+        assert_close(f(partial(scan, chunk=2)), f(loop), what)
+
+
+@exact
+def test_inputs_that_are_a_pytree():
+    """Features and time gaps; the first leaf says which axes are the batch."""
+    rng = np.random.default_rng(8)
+    params = {"w": jnp.asarray(rng.normal(size=(3, 4))), "r": jnp.asarray(rng.normal(size=(4, 4)))}
+    cell = odd_cell(
+        project=lambda p, xs: (xs[0] @ p["w"], xs[1][..., None]),
+        recurrent=lambda p, h: (h @ p["r"], None),
+        update=lambda p, h, z: h + z[1] * jnp.tanh(z[0]),
+    )
+    xs = jnp.asarray(rng.normal(size=(T, B, 3))), jnp.asarray(rng.random((T, B)))
+    carry, lengths = jnp.asarray(rng.normal(size=(B, 4))), np.array([T, 2])
+    valid = np.arange(T)[:, None] < lengths
+    weights = random_like(jax.eval_shape(partial(loop, cell), params, xs, carry), 9)
+    got = with_gradients(partial(scan, cell, lengths=lengths, chunk=2))(weights, params, xs, carry)
+    want = with_gradients(partial(loop, cell, valid=valid))(weights, params, xs, carry)
+    assert_close(got, want, "")
+    broken = (np.where(valid[..., None], xs[0], np.nan), np.where(valid, xs[1], np.nan))
+    assert_same(scan(cell, params, broken, carry, lengths), got[0], "NaN in the padding")
+
+
+@exact
+def test_features_with_axes_of_their_own():
+    """A convolution along one axis: features of x are its place and its channel."""
+    rng = np.random.default_rng(9)
+    params = {"w": jnp.asarray(rng.normal(size=(2, 4))), "r": jnp.asarray(rng.normal(size=(4, 4)))}
+
+    def shifted(h):
+        return jnp.concatenate([h[..., 1:, :], h[..., :1, :]], axis=-2)
+
+    cell = odd_cell(
+        axes=2,
+        carry=lambda p, batch_shape=(): zeros((*batch_shape, 5), 4),
+        recurrent=lambda p, h: (h + shifted(h)) @ p["r"],
+    )
+    xs = jnp.asarray(rng.normal(size=(T, B, 5, 2)))
+    carry, lengths = jnp.asarray(rng.normal(size=(B, 5, 4))), np.array([T, 2])
+    valid = np.arange(T)[:, None] < lengths
+    weights = random_like(jax.eval_shape(partial(loop, cell), params, xs, carry), 9)
+    net = jaxrnn.stack(cell)
+    for run in (partial(scan, cell), lambda p, xs, c, n: tree_first(scan(net, (p,), xs, (c,), n))):
+        got = with_gradients(lambda *a, run=run: run(*a, lengths))(weights, params, xs, carry)
+        want = with_gradients(partial(loop, cell, valid=valid))(weights, params, xs, carry)
+        assert_close(got, want, "")
+
+
+def tree_first(outputs):
+    return outputs[0][0], outputs[1], outputs[2][0]
+
+
+@exact
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gaps_are_held(reverse):
+    """The last valid output of the same sequence stands in a gap, zero before the first."""
+    case = make("gru_reset_before")
+    mask = np.array([[0, 1], [1, 0], [0, 0], [0, 1], [1, 0]], bool)
+    reset = np.zeros((T, B), bool)
+    reset[3, 0] = True
+    run = partial(jaxrnn.scan, case.cell, case.params, case.xs, case.carry, mask=mask, reset=reset)
+    zero, hold = (run(gaps=gaps, reverse=reverse)[1] for gaps in ("zero", "hold"))
+    want = np.array(zero)
+    for row in range(B):
+        held = np.zeros(want.shape[-1])
+        for t in reversed(range(T)) if reverse else range(T):
+            if not reverse and reset[t, row]:
+                held = 0 * held
+            held = want[t, row] if mask[t, row] else held
+            want[t, row] = held
+            if reverse and reset[t, row]:
+                held = 0 * held
+    assert_same(np.asarray(hold), want, "")
 
 
 def test_by_function_is_by_record():
     for name in ("elman", "gru", "lstm"):
         cell = getattr(jaxrnn, name)
-        assert getattr(jaxrnn, f"{name}_init") is cell.init
-        assert getattr(jaxrnn, f"{name}_carry") is cell.carry
-        assert getattr(jaxrnn, f"{name}_step") == cell.step
-        params = cell.init(jax.random.key(0), 3, 4)
+        init, carry, step, run = (
+            getattr(jaxrnn, f"{name}_{verb}") for verb in ("init", "carry", "step", "scan")
+        )
+        params = init(jax.random.key(0), 3, 4)
+        assert_same(params, cell.init(jax.random.key(0), 3, 4), name)
+        assert init(jax.random.key(0), 3, 4, use_bias=False).bias is None
+        assert_same(carry(params, (2,)), cell.carry(params, (2,)), name)
         xs = jax.random.normal(jax.random.key(1), (T, B, 3))
         options = {"lengths": np.array([2, 5]), "reverse": True, "return_carries": True}
-        carry = jaxrnn.scan(cell, params, xs)[0]
-        got = getattr(jaxrnn, f"{name}_scan")(params, xs, carry, **options)
-        assert_same(got, jaxrnn.scan(cell, params, xs, carry, **options), name)
+        state = jaxrnn.scan(cell, params, xs)[0]
+        assert_same(step(params, state, xs[0]), cell.step(params, state, xs[0]), name)
+        want = jaxrnn.scan(cell, params, xs, state, **options)
+        assert_same(run(params, xs, state, **options), want, name)
+        given = inspect.signature(jaxrnn.scan).parameters.keys() - {"cell"}
+        assert inspect.signature(run).parameters.keys() == given, "every option of scan"
+        options = inspect.signature(init).parameters.keys() - {"key", "input_size", "hidden_size"}
+        own = inspect.signature(cell.init).parameters
+        assert options <= own.keys() or any(p.kind is p.VAR_KEYWORD for p in own.values())
 
 
 # Memory: what XLA says it will allocate. Nothing is run.

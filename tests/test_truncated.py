@@ -89,7 +89,7 @@ def definition(case, k1, k2, carry=None, valid=None):
             case.params, held, first, scored, last, valid
         )
         value, grads = value + part, jax.tree.map(jnp.add, grads, grad)
-    return final, jaxrnn.Gradient(value, grads, jnp.asarray(valid.sum(), float))
+    return final, jaxrnn.learning.Gradient(value, grads, jnp.asarray(valid.sum(), float))
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
@@ -103,7 +103,7 @@ def test_k1_k2_T_is_the_full_gradient(cell, given):
         return jnp.sum(loss(params, ys, case.targets)), last
 
     (value, last), grads = quick(jax.value_and_grad(full, has_aux=True))(case.params)
-    want = last, jaxrnn.Gradient(value, grads, jnp.asarray(float(T * B)))
+    want = last, jaxrnn.learning.Gradient(value, grads, jnp.asarray(float(T * B)))
     assert_close(case.truncated(carry=carry, k1=T, k2=T), want, "k1 = k2 = T")
     if given:
         assert_close(case.truncated(carry=carry, k1=3, k2=T + 2), want, "k1 < T < k2")

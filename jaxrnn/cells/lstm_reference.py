@@ -61,7 +61,7 @@ def fuse(params: LSTMGates) -> LSTMParams:
 
     Example:
       >>> import jax, jaxrnn
-      >>> params = jaxrnn.lstm_reference.init(jax.random.key(0), 3, 5)
+      >>> params = jaxrnn.cells.lstm_reference.init(jax.random.key(0), 3, 5)
       >>> jaxrnn.cells.fuse(params).bias.shape
       (20,)
     """

@@ -114,7 +114,7 @@ def _check_params(
     cell: Any, structure: Any, leaves: tuple[Any, ...], xs: Any, argument: str, inputs: str
 ) -> None:
     params = structure.unflatten(leaves)
-    sizes = _sizes(cell, params, argument)
+    sizes = list(dict.fromkeys([*_sizes(cell, params, argument), *_sizes_of(params)]))
     size = xs.shape[-1]
     tried = []
     for hidden, expected in _candidates(cell, size, sizes, xs.dtype):

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import TYPE_CHECKING
 from typing import Any as _Any
@@ -130,24 +131,21 @@ __all__ = [
 _LAZY = {"analysis", "data", "interop", "linen", "nnx", "training"}
 
 
-def __getattr__(name: str) -> _Any:
-    if name in _LAZY:
-        return importlib.import_module(f"jaxrnn.{name}")
-    if name in CELLS:
-        return CELLS[name]
-    import difflib
+if not TYPE_CHECKING:  # to which a misspelt name is an error
 
-    near = difflib.get_close_matches(name, [*__all__, name.lower(), *CELLS], n=3)
-    near = [found for found in near if found in __all__ or found in CELLS]
-    if name.lower() in CELLS:
-        near = (
-            [name.lower(), f"linen.{name}", f"nnx.{name}"] if name in _MODULES else [name.lower()]
-        )
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}{hint}")
-
-
-_MODULES = {"LSTM", "GRU", "Elman"}
+    def __getattr__(name: str) -> _Any:
+        """The lazy modules, and every cell of the registry by its name."""
+        if name in _LAZY:
+            return importlib.import_module(f"jaxrnn.{name}")
+        if name in CELLS:
+            return CELLS[name]
+        modules = [f"linen.{name}", f"nnx.{name}"] if name in ("LSTM", "GRU", "Elman") else []
+        names = list(dict.fromkeys([*__all__, *CELLS, *dir(cells)]))
+        near = difflib.get_close_matches(name.lower(), names, n=2)
+        known = [found if found in __all__ else f"cells.{found}" for found in near]
+        hint = " or ".join(f"'jaxrnn.{found}'" for found in [*known, *modules])
+        hint = f"; did you mean {hint}?" if hint else ""
+        raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -7,17 +7,19 @@ number of batch axes, none included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax import typing
 
 from jaxrnn.checks import check_flags, check_key, check_step
 
 __all__ = [
     "Array",
+    "ArrayLike",
     "Carry",
     "Cell",
     "DType",
@@ -29,12 +31,15 @@ __all__ = [
     "add",
     "batch_shape",
     "check_cell",
+    "documented",
     "name_of",
     "restart",
     "select",
 ]
 
 Array = jax.Array
+ArrayLike = typing.ArrayLike | Sequence[Any]
+"""What `jnp.asarray` makes an array: arrays of JAX and numpy, numbers, lists of them."""
 PyTree = Any
 Params = Any
 """A pytree of arrays, usually a NamedTuple of ``(in, out)`` kernels and biases."""
@@ -142,7 +147,6 @@ class Made:
     the constructor made.
     """
 
-    __slots__ = ()
     spec: Spec | None
     name: str
 
@@ -175,6 +179,30 @@ class Made:
 
 def _make(spec: Spec) -> Any:
     return spec.make()
+
+
+Constructor = TypeVar("Constructor", bound=Callable[..., Any])
+
+
+def documented(constructor: Constructor) -> Constructor:
+    """A constructor whose results show its docstring, equations and all, to ``help``.
+
+    Args:
+      constructor: a function that gives a `Cell` or a `Layer`.
+
+    Example:
+      >>> import jaxrnn
+      >>> print(jaxrnn.gru.__doc__.splitlines()[0])
+      A GRU, with the convention chosen.
+    """
+
+    @wraps(constructor)
+    def call(*args: Any, **options: Any) -> Any:
+        made = constructor(*args, **options)
+        made.__doc__ = constructor.__doc__
+        return made
+
+    return call  # type: ignore[return-value]
 
 
 def _state(params: Any, carry: Any, z: Any) -> Any:
@@ -251,8 +279,6 @@ class Cell(Made, _CellFields[P, C], Generic[P, C]):
       [1.75, 1.75]
     """
 
-    __slots__ = ()
-
     @property
     def stochastic(self) -> bool:
         """Whether a key changes what the cell does."""
@@ -285,13 +311,13 @@ class Cell(Made, _CellFields[P, C], Generic[P, C]):
     def step(
         self,
         params: P,
-        carry: C | tuple[Any, ...],
+        carry: C | ArrayLike,
         x: PyTree,
         *,
         key: Array | None = None,
         time: int | Array = 0,
-        reset: Any = None,
-        reset_carry: C | None = None,
+        reset: ArrayLike | None = None,
+        reset_carry: C | ArrayLike | None = None,
     ) -> tuple[C, Any]:
         """One time step: what `jaxrnn.scan` does at every t.
 
@@ -361,18 +387,16 @@ class Layer(Made, _LayerFields[P, C], Generic[P, C]):
       (7, 2, 10)
     """
 
-    __slots__ = ()
-
     def step(
         self,
         params: P,
-        carry: C | tuple[Any, ...],
+        carry: C | ArrayLike,
         x: PyTree,
         *,
         key: Array | None = None,
         time: int | Array = 0,
-        reset: Any = None,
-        reset_carry: C | None = None,
+        reset: ArrayLike | None = None,
+        reset_carry: C | ArrayLike | None = None,
     ) -> tuple[C, Any]:
         """One time step, as that of a `Cell`.
 

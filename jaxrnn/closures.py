@@ -110,13 +110,14 @@ def _hoist(cell: Cell, params: Params, arguments: Any) -> tuple[Cell, Params]:
     functions, values = {}, {}
     for name, each in _functions(cell, arguments).items():
         functions[name], values[name] = _convert(name, getattr(cell, name), each)
-    return cell._replace(**functions), _Hoisted(params, values)
+    fields: Any = dict(zip(cell._fields, cell, strict=True)) | functions | {"spec": None}
+    return Cell(**fields), _Hoisted(params, values)
 
 
 def _convert(
     name: str, f: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> tuple[Callable[..., Any], list[Any]]:
-    """f with what it closes over taken from `_Hoisted` parameters; that is the second result."""
+    """The function with what it closes over taken from `_Hoisted` parameters, and that."""
     closed, shape = jax.make_jaxpr(f, return_shape=True)(*arguments)
     inner = closed.jaxpr
     jaxpr = inner.replace(constvars=(), invars=[*inner.constvars, *inner.invars])

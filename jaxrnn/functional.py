@@ -15,10 +15,9 @@ from __future__ import annotations
 from typing import Any, Literal, overload
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, DType
+from jaxrnn.base import Array, ArrayLike, DType
 from jaxrnn.cells import ElmanParams, GRUParams, LSTMCarry, LSTMParams, elman, gru, lstm
 from jaxrnn.solvers import Solver
 from jaxrnn.unroll import scan
@@ -140,7 +139,7 @@ def lstm_step(
       >>> bool((carry.h == y).all())
       True
     """
-    return lstm.step(params, carry, x, reset=reset, reset_carry=reset_carry)  # type: ignore[arg-type]
+    return lstm.step(params, carry, x, reset=reset, reset_carry=reset_carry)
 
 
 @overload
@@ -240,11 +239,11 @@ def lstm_scan(
         lstm,
         params,
         xs,
-        carry,  # type: ignore[arg-type]
+        carry,
         lengths=lengths,
         mask=mask,
         reset=reset,
-        reset_carry=reset_carry,  # type: ignore[arg-type]
+        reset_carry=reset_carry,
         gaps=gaps,
         reverse=reverse,
         key=key,
@@ -357,7 +356,7 @@ def gru_step(
       >>> bool((carry == y).all())
       True
     """
-    return gru.step(params, carry, x, reset=reset, reset_carry=reset_carry)  # type: ignore[arg-type]
+    return gru.step(params, carry, x, reset=reset, reset_carry=reset_carry)
 
 
 @overload
@@ -457,11 +456,11 @@ def gru_scan(
         gru,
         params,
         xs,
-        carry,  # type: ignore[arg-type]
+        carry,
         lengths=lengths,
         mask=mask,
         reset=reset,
-        reset_carry=reset_carry,  # type: ignore[arg-type]
+        reset_carry=reset_carry,
         gaps=gaps,
         reverse=reverse,
         key=key,
@@ -571,7 +570,7 @@ def elman_step(
       >>> bool((carry == y).all())
       True
     """
-    return elman.step(params, carry, x, reset=reset, reset_carry=reset_carry)  # type: ignore[arg-type]
+    return elman.step(params, carry, x, reset=reset, reset_carry=reset_carry)
 
 
 @overload
@@ -671,11 +670,11 @@ def elman_scan(
         elman,
         params,
         xs,
-        carry,  # type: ignore[arg-type]
+        carry,
         lengths=lengths,
         mask=mask,
         reset=reset,
-        reset_carry=reset_carry,  # type: ignore[arg-type]
+        reset_carry=reset_carry,
         gaps=gaps,
         reverse=reverse,
         key=key,

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple, TypeVar, overload
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from jaxrnn import checks
 from jaxrnn.base import (
     Array,
+    ArrayLike,
     Carry,
     Cell,
     Layer,
@@ -109,12 +109,12 @@ def scan(
     cell: Cell[P, C] | Layer[P, C],
     params: P,
     xs: ArrayLike | PyTree,
-    carry: C | tuple[Any, ...] | None = None,
+    carry: C | ArrayLike | None = None,
     *,
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     reset: ArrayLike | None = None,
-    reset_carry: C | tuple[Any, ...] | None = None,
+    reset_carry: C | ArrayLike | None = None,
     gaps: Literal["zero", "hold"] = "zero",
     reverse: bool = False,
     key: Array | None = None,
@@ -131,12 +131,12 @@ def scan(
     cell: Cell[P, C] | Layer[P, C],
     params: P,
     xs: ArrayLike | PyTree,
-    carry: C | tuple[Any, ...] | None = None,
+    carry: C | ArrayLike | None = None,
     *,
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     reset: ArrayLike | None = None,
-    reset_carry: C | tuple[Any, ...] | None = None,
+    reset_carry: C | ArrayLike | None = None,
     gaps: Literal["zero", "hold"] = "zero",
     reverse: bool = False,
     key: Array | None = None,
@@ -153,12 +153,12 @@ def scan(
     cell: Cell[P, C] | Layer[P, C],
     params: P,
     xs: ArrayLike | PyTree,
-    carry: C | tuple[Any, ...] | None = None,
+    carry: C | ArrayLike | None = None,
     *,
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     reset: ArrayLike | None = None,
-    reset_carry: C | tuple[Any, ...] | None = None,
+    reset_carry: C | ArrayLike | None = None,
     gaps: Literal["zero", "hold"] = "zero",
     reverse: bool = False,
     key: Array | None = None,
@@ -386,11 +386,10 @@ def unroll(
     if hoisted is None:
         return _unroll(cell, *how, params, initial, again, steps)
     cell, params = hoisted
-    return _unroll.__wrapped__(cell, *how, params, initial, again, steps)
+    return _unrolled(cell, *how, params, initial, again, steps)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
-def _unroll(
+def _unrolled(
     cell: Cell,
     hold: bool,
     reverse: bool,
@@ -406,7 +405,7 @@ def _unroll(
     if isinstance(time, int) and time == 0:
         one = tree_map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), steps)
         rest = (cell, hold, reverse, return_carries, chunk, solver)
-        outputs = jax.eval_shape(partial(_unroll.__wrapped__, *rest), params, initial, again, one)
+        outputs = jax.eval_shape(partial(_unrolled, *rest), params, initial, again, one)
         empty = tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), outputs[1:])
         return initial, *empty
     end = None
@@ -431,6 +430,9 @@ def _unroll(
     else:
         ys = select(steps.valid, ys, tree_map(_blank, ys))
     return restart(end, again, last), ys, carries if return_carries else None
+
+
+_unroll = partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))(_unrolled)
 
 
 def turn(reset: Array) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, name_of
+from jaxrnn.base import Array, Cell, DType, documented, name_of
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import kernels, linear, named
 from jaxrnn.checks import check_bool, sized
@@ -54,6 +54,7 @@ class ElmanSpec(NamedTuple):
         return make_elman(**self._asdict())
 
 
+@documented
 def make_elman(
     *,
     activation: str | Callable[[Array], Array] = "tanh",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, name_of
+from jaxrnn.base import Array, Cell, DType, documented, name_of
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, kernels, linear, named, together
 from jaxrnn.cells.elman import zero_carry
@@ -66,9 +66,9 @@ class GRUPreActivations(NamedTuple):
       (10,)
     """
 
-    rz: Array
-    nx: Array | None
-    nh: Array | None
+    rz: Any
+    nx: Any = None
+    nh: Any = None
 
 
 class GRUGates(NamedTuple):
@@ -111,6 +111,7 @@ class GRUSpec(NamedTuple):
         return make_gru(**self._asdict())
 
 
+@documented
 def make_gru(
     *,
     reset: Literal["after", "before"] = "after",
@@ -199,13 +200,13 @@ def make_gru(
 
     def project(params: GRUParams, x: Array) -> GRUPreActivations:
         z, size = linear(x, params.input_kernel, params.bias), params.input_kernel.shape[1] // 3
-        return GRUPreActivations(z[..., : 2 * size], z[..., 2 * size :], None)
+        return GRUPreActivations(z[..., : 2 * size], z[..., 2 * size :])
 
     def recurrent(params: GRUParams, h: Array) -> GRUPreActivations:
         size = h.shape[-1]
         if not after:
             z = linear(h, params.recurrent_kernel[:, : 2 * size])
-            return GRUPreActivations(z, None, None)
+            return GRUPreActivations(z)
         bias = params.recurrent_bias
         bias = None if bias is None else jnp.pad(bias, (2 * size, 0))
         z = linear(h, params.recurrent_kernel, bias)

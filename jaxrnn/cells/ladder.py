@@ -8,13 +8,13 @@ writes before it reads and so needs the shadow state h.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, name_of
+from jaxrnn.base import Array, Cell, DType, documented, name_of
 from jaxrnn.cells.blocks import gates, kernels, linear, tanh, wide
 from jaxrnn.cells.lstm import LSTMGates
 from jaxrnn.checks import check_bool, check_choice, sized
@@ -64,8 +64,8 @@ class PrototypePreActivations(NamedTuple):
       (15,)
     """
 
-    ifo: Array
-    g: Array | None
+    ifo: Any
+    g: Any = None
 
 
 class PrototypeSpec(NamedTuple):
@@ -86,6 +86,7 @@ class PrototypeSpec(NamedTuple):
         return make_prototype(**self._asdict())
 
 
+@documented
 def make_prototype(
     *,
     bound: Literal["normalize", "squash"] | None = None,
@@ -180,7 +181,7 @@ def make_prototype(
 
     def gate_product(params: PrototypeParams, q: Array) -> PrototypePreActivations:
         kernel = params.recurrent_kernel[:, : 3 * q.shape[-1]]
-        return PrototypePreActivations(linear(q.astype(kernel.dtype), kernel), None)
+        return PrototypePreActivations(linear(q.astype(kernel.dtype), kernel))
 
     def nothing(params: PrototypeParams, s: Array) -> None:
         """What is read of a squashed state is not affine in it."""

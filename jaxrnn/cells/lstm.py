@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, name_of
+from jaxrnn.base import Array, Cell, DType, documented, name_of
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, kernels, linear, named, wide
 from jaxrnn.checks import check_bool, check_choice, check_positive
@@ -190,6 +190,7 @@ class LSTMSpec(NamedTuple):
         return len(self.blocks) == 4 and not more
 
 
+@documented
 def make_lstm(
     *,
     peepholes: Literal["diagonal", "full"] | None = None,

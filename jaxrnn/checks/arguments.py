@@ -154,7 +154,7 @@ def check_key(argument: str, key: Any) -> Array:
             key = jax.random.wrap_key_data(jnp.asarray(key))
         if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
             if "fry" in str(key.dtype):
-                return key
+                return jnp.asarray(key)
             seed = jax.random.bits(key, (2,), jnp.uint32)
             return jax.random.wrap_key_data(seed, impl="threefry2x32")
     hint = f"; a seed is made one by jax.random.key({key})" if isinstance(key, int) else ""

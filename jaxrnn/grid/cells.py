@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.base import Array, Carry, DType, Made, Params, PyTree, Spec, add, name_of
+from jaxrnn.base import Array, Carry, DType, Made, Params, PyTree, Spec, add, documented, name_of
 from jaxrnn.cells import LSTMCarry
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, linear, named, wide
@@ -68,8 +68,6 @@ class GridCell(Made, _GridCellFields):
       >>> y.shape
       (5,)
     """
-
-    __slots__ = ()
 
     def step(self, params: Params, before: tuple[Carry, ...], x: Array) -> tuple[Carry, Array]:
         """One position.
@@ -168,6 +166,7 @@ class MDRNNSpec(NamedTuple):
         return make_md_rnn(self.axes, activation=self.activation)
 
 
+@documented
 def make_md_rnn(axes: int = 2, *, activation: str | Callable[[Array], Array] = "tanh") -> GridCell:
     r"""A multi-dimensional RNN, :math:`h_p = \varphi(W x_p + \sum_d R^d h_{p-e_d} + b)`.
 
@@ -249,6 +248,7 @@ class MDLSTMSpec(NamedTuple):
         return make_md_lstm(self.axes, peepholes=self.peepholes, form=self.form)
 
 
+@documented
 def make_md_lstm(
     axes: int = 2,
     *,

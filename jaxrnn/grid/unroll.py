@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxrnn import checks
-from jaxrnn.base import Array, Carry, Cell, Made, Params, PyTree, Spec, select
+from jaxrnn.base import Array, Carry, Cell, Made, Params, PyTree, Spec, documented, select
 from jaxrnn.checks import check_params
 from jaxrnn.grid.cells import GridCell
 from jaxrnn.unroll import scan as scan_sequence
@@ -49,8 +49,6 @@ class GridLayer(Made, _GridLayerFields):
       >>> layer.directions
       ((False, False), (False, True), (True, False), (True, True))
     """
-
-    __slots__ = ()
 
     def init(
         self, key: Array, input_size: int, hidden_size: int, **options: Any
@@ -101,6 +99,7 @@ class MultidirectionalSpec(NamedTuple):
         return multidirectional(self.cell, merge=self.merge)
 
 
+@documented
 def multidirectional(
     cell: GridCell, *, merge: str | Callable[[list[Array]], Array] = "concat"
 ) -> GridLayer:

@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, check_cell, select
 from jaxrnn.cells.blocks import wide
-from jaxrnn.checks import check_carry, check_flags, check_floating, check_lengths
+from jaxrnn.checks import check_carry, check_flags, check_inputs, check_lengths
 
 __all__ = ["Gradient", "Loss"]
 

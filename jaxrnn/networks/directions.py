@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Cell, Layer, PyTree, Spec, check_cell, restart, select
+from jaxrnn.base import Array, Cell, Layer, PyTree, Spec, check_cell, documented, restart, select
 from jaxrnn.checks import arrays, check_choice, check_params, check_parts
 from jaxrnn.trajectory import Steps
 from jaxrnn.unroll import Options, run, step_keys, turn, unroll
@@ -103,13 +103,11 @@ def _in_one_loop(
     """Both directions over a sequence, as `unroll` of a cell that is both cells."""
     lead = jax.tree.leaves(xs)[0]
     batch = lead.shape[1 : lead.ndim - parts.forward.axes]
-    keys = [options.fold(k) for k in range(2)]
-    params = Directions(
-        *(
-            part.sample(mine, key, batch) if key is not None and part.sample is not None else mine
-            for part, mine, key in zip(parts, params, keys, strict=True)
+    if options.key is not None:
+        mine = zip(
+            parts, params, (jax.random.fold_in(options.key, k) for k in range(2)), strict=True
         )
-    )
+        params = Directions(*(p if c.sample is None else c.sample(p, k, batch) for c, p, k in mine))
 
     def order(forward: PyTree, backward: PyTree) -> Directions:
         """From the order of xs to the order of steps, or back."""
@@ -122,16 +120,23 @@ def _in_one_loop(
     if options.valid is not None:
         steps = steps._replace(valid=order(options.valid, options.valid))
     if options.key is not None and both.randomize is not None:
+        keys = (jax.random.fold_in(options.key, k) for k in range(2))
         every = [step_keys(key, options.start, lead.shape[0]) for key in keys]
         steps = steps._replace(keys=order(*every))
-    again = options.reset_carry
-    if options.reset is not None:
+    if options.reset is None:
+        last, ys, carries = unroll(
+            both, params, carry, None, steps, options._replace(reverse=False)
+        )
+    else:
+        again = options.reset_carry
+        if again is None:
+            again = Directions(*(c.carry(p, batch) for c, p in zip(parts, params, strict=True)))
         end, turned = turn(options.reset)
         flags = (turned, options.reset) if options.reverse else (options.reset, turned)
         steps = steps._replace(reset=order(*flags))
-        again = both.carry(params, Directions(batch, batch)) if again is None else again
-    last, ys, carries = unroll(both, params, carry, again, steps, options._replace(reverse=False))
-    if options.reset is not None:
+        last, ys, carries = unroll(
+            both, params, carry, again, steps, options._replace(reverse=False)
+        )
         ends = (end, None) if options.reverse else (None, end)
         last = Directions(*map(restart, ends, again, last))
     return last, order(*ys), order(*carries) if options.return_carries else None
@@ -162,6 +167,7 @@ _MERGES: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
+@documented
 def bidirectional(
     cell: Cell | Layer,
     backward: Cell | Layer | None = None,

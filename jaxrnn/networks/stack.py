@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, check_cell
+from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, check_cell, documented
 from jaxrnn.checks import check_parts, check_positive
 from jaxrnn.networks.directions import Merge, bidirectional
 from jaxrnn.unroll import Options, run
@@ -75,6 +75,7 @@ def _output_size(cell: Cell | Layer, params: Params, shape: tuple[int, ...], dty
     return jax.tree.leaves(ys)[0].shape[1:]
 
 
+@documented
 def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any, ...]]:
     r"""Cells on top of each other: the output of each is the input of the next.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Carry, Cell, Layer, Params, check_cell
+from jaxrnn.base import Array, Carry, Cell, Layer, Params, check_cell, documented
 
 __all__ = ["LearnedCarryParams", "LearnedCarrySpec", "learned_carry", "lift"]
 
@@ -60,7 +60,8 @@ def lift(cell: AnyCell, **changes: Any) -> AnyCell:
         names = ("carry", "project", "recurrent", "update", "output", "coefficients")
         inner = {name: within(getattr(cell, name)) for name in (*names, "randomize", "gates")}
         inner["sample"] = None if cell.sample is None else sample
-    return cell._replace(**(inner | changes))
+    fields: Any = dict(zip(cell._fields, cell, strict=True)) | {"spec": None} | inner | changes
+    return type(cell)(**fields)
 
 
 class LearnedCarryParams(NamedTuple):
@@ -97,6 +98,7 @@ class LearnedCarrySpec(NamedTuple):
         return learned_carry(self.cell)
 
 
+@documented
 def learned_carry(cell: AnyCell) -> AnyCell:
     r"""The same cell, with its initial carry among the parameters.
 

@@ -1,4 +1,4 @@
-"""What holds for every test: which doctests are oracle tests, and what is begun first.
+"""What holds for every test: which doctests are oracle tests, what is begun first, what is kept.
 
 Doctests that import another library are oracle tests, as files of tests mark them. Tests that
 start processes take minutes; left to the end, they would keep one core waiting for another.
@@ -6,6 +6,7 @@ start processes take minutes; left to the end, they would keep one core waiting 
 
 import re
 
+import jax
 import pytest
 
 OTHERS = re.compile(r"^import .*\b(torch|onnx|onnxruntime|haiku|equinox|keras)\b", re.MULTILINE)
@@ -19,3 +20,10 @@ def pytest_collection_modifyitems(items):
             if OTHERS.search(source):
                 item.add_marker("oracle")
     items.sort(key=lambda item: "Processes" not in item.nodeid and item.name != "test_two_devices")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled():
+    """What one file compiled the next does not need: kept, it would fill gigabytes."""
+    yield
+    jax.clear_caches()

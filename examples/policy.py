@@ -100,8 +100,7 @@ def act(params, key, *, memory, corridor=CORRIDOR, steps=STEPS + 1):
         k1, k2 = jax.random.split(key)
         seen = jax.vmap(observe)(maze)
         reset = begins | ~memory
-        carry = jnp.where(reset[:, None], 0, carry)
-        carry, y = NET.step(params["rnn"], carry, seen)
+        carry, y = NET.step(params["rnn"], carry, seen, reset=reset)
         action = jax.random.categorical(k1, y @ params["actor"])
         maze, reward, ended = jax.vmap(move)(maze, action)
         others = entrances(jax.random.split(k2, ROWS))

@@ -28,11 +28,14 @@ class Live(NamedTuple):
     gradients: Callable[..., Any] | None = None  # instead of that of run, where it is not jax
 
 
-def network(row, layers, directions):
+def network(row, layers, directions, bias=True):
     """Our counterpart of a module."""
+    cell = row.cell
+    if not bias and row.library != "haiku":  # where it is the second one that is absent
+        cell = cell.spec._replace(use_bias=False).make()
     if layers == 0:
-        return row.cell if directions == 1 else jaxrnn.bidirectional(row.cell)
-    return jaxrnn.rnn(row.cell, layers, bidirectional=directions == 2)
+        return cell if directions == 1 else jaxrnn.bidirectional(cell)
+    return jaxrnn.rnn(cell, layers, bidirectional=directions == 2)
 
 
 def inputs(k, directions, size=H):
@@ -128,12 +131,12 @@ def linen(row, layers, directions, bias, dtype):
 
     xs = jnp.ones((2, 1, D), dtype)
     if layers <= 1:
-        variables = rnn().init(jax.random.key(0), xs)
+        variables = jax.eval_shape(rnn().init, jax.random.key(0), xs)
     else:  # the names of a Sequential, whose layers hand on their outputs
         quiet = [layer.clone() for layer in [rnn() for _ in range(layers)]]
         for layer in quiet:
             layer.return_carry = False
-        variables = nn.Sequential(quiet).init(jax.random.key(0), xs)
+        variables = jax.eval_shape(nn.Sequential(quiet).init, jax.random.key(0), xs)
     names = flatten(variables["params"], "/")
     if layers == 0 and directions == 1:
         names = {name.removeprefix("cell/"): leaf for name, leaf in names.items()}
@@ -207,7 +210,7 @@ def haiku(row, layers, directions, bias, dtype):
     like = jnp.zeros((1, H), dtype)
     lstm = row.module == "LSTM"
     state = (hk.LSTMState(like, like),) * layers if lstm else (like,) * layers
-    params = pure.init(jax.random.key(0), jnp.ones((2, 1, D), dtype), state)
+    params = jax.eval_shape(pure.init, jax.random.key(0), jnp.ones((2, 1, D), dtype), state)
 
     def run(arrays, xs, carries):
         modules = {}

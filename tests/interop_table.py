@@ -1,8 +1,8 @@
 """What moves between jaxrnn and other libraries: the table of the tests, and of the README.
 
-``python -m tests.interop_table`` prints it as Markdown. Every row is run against the live library
-over all its layers and directions: by ``test_interop_live.py`` in float32 and float64, and those
-of ONNX by ``test_interop_onnx.py`` in float32.
+``python -m tests.interop_table`` prints it as Markdown. Every row is run against the live library:
+by ``test_interop_live.py``, in float64 with one and three layers and in float32 once, and those of
+ONNX by ``test_interop_onnx.py`` in float32. The names of all its cases are compared.
 """
 
 from typing import NamedTuple
@@ -51,14 +51,14 @@ ROWS = [
         note="False: `double_bias=False`"),
     Row("haiku", "LSTM", jaxrnn.lstm, "lstm", (1, 2, 3), (1,),
         note="adds 1 to the forget gate; bit for bit with `interop.haiku.lstm`"),
-    Row("haiku", "GRU", jaxrnn.gru_reset_before, "gru_reset_before", (1, 2, 3), (1,)),
+    Row("haiku", "GRU", jaxrnn.cells.gru_reset_before, "gru_reset_before", (1, 2, 3), (1,)),
     Row("equinox", "LSTMCell", jaxrnn.lstm, "lstm", (0, 1, 2, 3), bias=BOTH),
     Row("equinox", "GRUCell", jaxrnn.gru, "gru", (0, 1, 2, 3), bias=BOTH),
     Row("keras", "SimpleRNN", jaxrnn.elman, "elman", bias=BOTH),
     Row("keras", "LSTM", jaxrnn.lstm, "lstm", bias=BOTH),
     Row("keras", "GRU", jaxrnn.gru, "gru", bias=BOTH),
-    Row("keras", "GRU(reset_after=False)", jaxrnn.gru_reset_before, "gru_reset_before", bias=BOTH,
-        infers=False, note="`infer` needs the bias"),
+    Row("keras", "GRU(reset_after=False)", jaxrnn.cells.gru_reset_before, "gru_reset_before",
+        bias=BOTH, infers=False, note="`infer` needs the bias"),
     Row("onnx", "RNN", jaxrnn.elman, "elman", bias=BOTH),
     Row("onnx", "LSTM", jaxrnn.lstm, "lstm", bias=BOTH),
     Row("onnx", "LSTM(P)", jaxrnn.make_lstm(peepholes="diagonal"),
@@ -66,7 +66,7 @@ ROWS = [
     Row("onnx", "LSTM(input_forget=1)", jaxrnn.make_lstm(forget_gate="coupled"),
         'make_lstm(forget_gate="coupled")', bias=BOTH, infers=False,
         note="`infer` needs `attributes`"),
-    Row("onnx", "GRU", jaxrnn.gru_reset_before, "gru_reset_before", bias=BOTH),
+    Row("onnx", "GRU", jaxrnn.cells.gru_reset_before, "gru_reset_before", bias=BOTH),
     Row("onnx", "GRU(linear_before_reset=1)", jaxrnn.gru, "gru", bias=BOTH, infers=False,
         note="`infer` needs `attributes`"),
     Row("cudnn", "LSTM", jaxrnn.lstm, "lstm", infers=False, note="`jax.experimental.rnn`"),

@@ -1,7 +1,10 @@
 """Conversion of mappings, without any other library: round trips, errors, `infer`, `probe`."""
 
+import inspect
+import pickle
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import jax
@@ -12,6 +15,7 @@ import pytest
 import jaxrnn
 from jaxrnn import interop
 from jaxrnn.interop.names import flatten
+from jaxrnn.interop.structure import units
 from tests.interop_live import D, H, network
 from tests.interop_table import LIBRARIES, ROWS, markdown
 from tests.reference import assert_same, random_like
@@ -50,16 +54,16 @@ def _tie(leaf):
     return jnp.concatenate([r, r, n], axis=-1)
 
 
-CASES = [
-    pytest.param(row, layers, directions, id=f"{row.library}-{row.module}-{layers}x{directions}")
-    for row in ROWS
-    for layers in row.layers
-    for directions in row.directions
-]
+def case(row, layers, directions, dtype="float32"):
+    name = f"{row.library}-{row.module}-{layers}x{directions}-{dtype}"
+    return pytest.param(row, layers, directions, dtype, id=name)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("row", "layers", "directions"), CASES)
+CASES = [case(row, *at) for row in ROWS for at in product(row.layers, row.directions)]
+CASES += [case(row, row.layers[-1], row.directions[-1], "bfloat16") for row in ROWS]
+
+
+@pytest.mark.parametrize(("row", "layers", "directions", "dtype"), CASES)
 def test_dump_then_load_is_the_identity(row, layers, directions, dtype):
     if row.library == "haiku" and row.module == "LSTM":
         row = row._replace(cell=interop.haiku.lstm)
@@ -93,7 +97,7 @@ def test_haiku_rounds_only_the_forget_bias():
 
 
 def test_haiku_numbers_the_modules_of_each_class():
-    net = jaxrnn.stack(jaxrnn.lstm, jaxrnn.gru_reset_before, jaxrnn.lstm)
+    net = jaxrnn.stack(jaxrnn.lstm, jaxrnn.cells.gru_reset_before, jaxrnn.lstm)
     init = lambda key: net.init(key, D, H)  # noqa: E731
     params = random_like(jax.eval_shape(init, jax.random.key(0)), 1)
     arrays = interop.haiku.dump(net, params)
@@ -184,13 +188,13 @@ def test_another_variant_of_equal_shapes_is_refused():
     gru = gru._replace(recurrent_bias=jnp.ones(H))
     torch = interop.torch.dump(jaxrnn.gru, gru)
     with pytest.raises(ValueError, match="reset is 'before', and in torch 'after'"):
-        interop.torch.load(jaxrnn.gru_reset_before, torch)
+        interop.torch.load(jaxrnn.cells.gru_reset_before, torch)
     with pytest.raises(ValueError, match="bias inside the reset product of the gate n"):
         interop.nnx.dump(jaxrnn.gru, gru)
     with pytest.raises(ValueError, match="reset is 'after', and in haiku 'before'"):
         interop.haiku.dump(jaxrnn.gru, gru)
-    with pytest.raises(ValueError, match="resets after the product, and 'gru_reset_before'"):
-        interop.keras.load(jaxrnn.gru_reset_before, interop.keras.dump(jaxrnn.gru, gru))
+    with pytest.raises(ValueError, match=r"resets after the product, and .*before'"):
+        interop.keras.load(jaxrnn.cells.gru_reset_before, interop.keras.dump(jaxrnn.gru, gru))
     with pytest.raises(ValueError, match="the gates r and z share W"):
         interop.linen.dump(jaxrnn.gru, gru, mgu=True)
     with pytest.raises(ValueError, match="activation is 'tanh', and in haiku 'relu'"):
@@ -217,38 +221,112 @@ def test_absent_biases_are_zero(row):
     init = lambda key: net.init(key, D, H)  # noqa: E731
     zero = lambda x: jnp.zeros_like(x) if x.ndim == 1 else x  # noqa: E731
     params = jax.tree.map(zero, random_like(jax.eval_shape(init, jax.random.key(0)), 1))
-    absent = {"haiku": {"double_bias": False}, "onnx": {}}.get(row.library, {"bias": False})
+    absent = {"haiku": {"double_bias": False}}.get(row.library, {"bias": False})
     arrays = flatten(module.dump(net, params, **absent), "/" if row.library == "haiku" else ".")
-    if row.library == "onnx":
-        arrays = {name: array for name, array in arrays.items() if name[-1] not in "BP"}
-    assert not any(name.endswith(("bias", "bias_n", "B")) for name in arrays)
+    assert not any(name.endswith(("bias", "bias_n", "bias_ih_l0", "B", "1/b")) for name in arrays)
     assert_same(module.load(net, arrays), params, "params")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.library}-{row.module}")
+def test_a_cell_without_biases_comes_back_without_them(row):
+    """Where the library has none either nothing is written, zeros elsewhere."""
+    module = getattr(interop, row.library)
+    for layers, directions in {(row.layers[0], 1), (row.layers[-1], row.directions[-1])}:
+        cell = row.cell.spec._replace(use_bias=False).make()
+        net = network(row._replace(cell=cell), layers, directions)
+        init = lambda key: net.init(key, D, H)  # noqa: B023, E731
+        params = random_like(jax.eval_shape(init, jax.random.key(0)), 1)
+        if row.module == "MGUCell":
+            params = _gru(params, lambda p: jaxrnn.GRUParams(*map(_tie, p[:2])))
+        arrays = module.dump(net, params, **{"mgu": True} if row.module == "MGUCell" else {})
+        assert_same(module.load(net, arrays, **sizes(row.library)), params, "params")
+        if False in row.bias and row.library != "haiku":
+            assert not any("bias" in name or name.endswith("B") for name in arrays)
+            if row.infers:
+                options = {"nonlinearity": "relu"} if row.module == "RNN(relu)" else {}
+                assert flat(module.infer(arrays, **options)) == flat(net)
+
+
+def flat(net):
+    return [unit.cell for row in units(net) for unit in row]
+
+
+def test_biases_of_a_source_are_not_lost():
+    net = jaxrnn.make_lstm(use_bias=False)
+    arrays = interop.torch.dump(jaxrnn.lstm, jaxrnn.lstm.init(jax.random.key(0), D, H))
+    with pytest.raises(ValueError, match="a non-zero bias of the gate f has no place"):
+        interop.torch.load(net, arrays)
+    with pytest.raises(ValueError, match="bias: expected True or None, got False: all of haiku"):
+        interop.haiku.dump(net, net.init(jax.random.key(0), D, H), bias=False)
+    zeros = interop.torch.dump(net, net.init(jax.random.key(0), D, H), bias=True)
+    assert not zeros["bias_ih"].any()
+    assert interop.torch.load(net, zeros).bias is None
 
 
 def test_update_convention_is_converted():
     write = jaxrnn.make_gru(reset="before", update="write")
     params = random_like(write.init(jax.random.key(0), D, H), 1)
     arrays = interop.haiku.dump(write, params)
-    keep = interop.haiku.load(jaxrnn.gru_reset_before, arrays)
+    keep = interop.haiku.load(jaxrnn.cells.gru_reset_before, arrays)
     assert_same(interop.haiku.load(write, arrays), params, "params")
     h, x = random_like((jnp.ones(H), jnp.ones(D)), 2)
-    one, other = write.step(params, h, x)[1], jaxrnn.gru_reset_before.step(keep, h, x)[1]
+    one, other = write.step(params, h, x)[1], jaxrnn.cells.gru_reset_before.step(keep, h, x)[1]
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-    assert not np.allclose(one, jaxrnn.gru_reset_before.step(params, h, x)[1], atol=1e-3)
+    assert not np.allclose(one, jaxrnn.cells.gru_reset_before.step(params, h, x)[1], atol=1e-3)
 
 
 def test_unknown_cells_and_shapes_of_networks_are_type_errors():
-    other = jaxrnn.lstm._replace(name="mine")
-    with pytest.raises(TypeError, match="got 'mine', which no other library has"):
-        interop.torch.load(other, LSTM4)
+    for other in (
+        jaxrnn.lstm._replace(update=jaxrnn.lstm.update),  # whatever it is called
+        jaxrnn.cells.lstm_prototype,
+    ):
+        with pytest.raises(TypeError, match=r"got '.*', which was changed or is not one of these"):
+            interop.torch.load(other, LSTM4)
     with pytest.raises(TypeError, match="expected a cell or both directions of one"):
         interop.torch.load(jaxrnn.stack(jaxrnn.stack(jaxrnn.lstm)), LSTM4)
-    with pytest.raises(ValueError, match=r"params\.input_kernel: expected"):
+    with pytest.raises(TypeError, match=r"params: expected LSTMParams .* got GRUParams"):
         interop.torch.dump(jaxrnn.lstm, jaxrnn.gru.init(jax.random.key(0), D, H))
-    with pytest.raises(TypeError, match="params: expected parameters of 'lstm', got dict"):
+    short = jaxrnn.lstm.init(jax.random.key(0), D, H)._replace(bias=jnp.ones(H))
+    with pytest.raises(ValueError, match=r"params\.bias: expected"):
+        interop.torch.dump(jaxrnn.lstm, short)
+    with pytest.raises(TypeError, match="params: expected LSTMParams of the cell 'lstm', got dict"):
         interop.torch.dump(jaxrnn.lstm, {})
     with pytest.raises(TypeError, match="params: expected a tuple of 2"):
         interop.torch.dump(jaxrnn.rnn(jaxrnn.lstm, 2), ())
+
+
+@pytest.mark.parametrize(
+    ("net", "sizes"),
+    [
+        (jaxrnn.stack(jaxrnn.lstm, jaxrnn.gru), H),
+        (jaxrnn.stack(jaxrnn.lstm, jaxrnn.lstm), (H, H + 1)),
+        (jaxrnn.stack(jaxrnn.lstm, jaxrnn.make_lstm(proj_size=2)), H),
+        (jaxrnn.stack(jaxrnn.elman, jaxrnn.make_elman(activation="relu")), H),
+        (jaxrnn.stack(jaxrnn.lstm, jaxrnn.bidirectional(jaxrnn.lstm)), H),
+        (jaxrnn.bidirectional(jaxrnn.gru, jaxrnn.elman), H),
+    ],
+    ids=["kinds", "sizes", "projections", "activations", "directions", "both"],
+)
+def test_what_no_module_of_torch_is_needs_a_prefix_for_each_layer(net, sizes):
+    params = net.init(jax.random.key(0), D, sizes)
+    with pytest.raises(ValueError, match=r"net: expected the same cell in all .* got "):
+        interop.torch.dump(net, params)
+    if isinstance(params, tuple) and not isinstance(params, jaxrnn.Directions):
+        arrays = interop.torch.dump(net, params, ["a", "b"])
+        assert_same(interop.torch.load(net, arrays, ["a", "b"]), params, "params")
+
+
+def test_the_cell_of_haiku_is_pickled_and_differs_from_the_plain_one():
+    assert pickle.loads(pickle.dumps(interop.haiku.lstm)) == interop.haiku.lstm != jaxrnn.lstm
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_help_is_of_use(name):
+    module = getattr(interop, name)
+    assert "eights of" in inspect.getdoc(module) or "weight array" in inspect.getdoc(module)
+    for verb in ("load", "dump", "infer"):
+        if hasattr(module, verb):
+            assert ">>> " in inspect.getdoc(getattr(module, verb))
 
 
 def test_prefixes():

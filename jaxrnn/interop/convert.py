@@ -1,53 +1,29 @@
-"""The conversion itself, the same for every library: check everything, cut, adapt, join.
-
-A library is a `Library`: which options of which cells it has, and the `Layout` of a cell.
-"""
+"""The conversion itself, the same for every library: check everything, cut, adapt, join."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.base import Cell, DType, Layer, PyTree
+from jaxrnn.checks import describe
 from jaxrnn.interop import structure
 from jaxrnn.interop.layout import Entry, Layout, Sizes, cut, join, shape
-from jaxrnn.interop.names import base, flatten, to_numpy
+from jaxrnn.interop.names import base, to_numpy
 from jaxrnn.interop.structure import Unit
 
-__all__ = ["Library", "Prefix", "dump", "load"]
+if TYPE_CHECKING:
+    from jaxrnn.interop.format import Format
+
+__all__ = ["Prefix", "dump", "load"]
 
 Prefix = str | Sequence[str]
 """What stands before the names: one for the network, or one for each of its layers."""
-
-
-class Library(NamedTuple):
-    """What the conversion must know of a library.
-
-    Attributes:
-      name: how errors call it.
-      options: for each family of cells the options it has, and their values; None for any.
-        Options that are not named must have their default. A library that joins directions
-        otherwise than by concatenation too has ``"merge"`` among the families.
-      layout: ``layout(unit, has) -> Layout``, the entries named from the prefix on;
-        ``has(name)`` says whether the source has a name, and is never true in a `dump`.
-      separator: what joins the parts of a name.
-      ignored: whether a name is none of the conversion's business, such as a PRNG state.
-
-    Example:
-      >>> from jaxrnn.interop.torch import TORCH
-      >>> TORCH.options["gru"]
-      {'reset': ('after',), 'update': None}
-    """
-
-    name: str
-    options: Mapping[str, Mapping[str, tuple[Any, ...] | None]]
-    layout: Callable[[Unit, Callable[[str], bool]], Layout]
-    separator: str = "."
-    ignored: Callable[[str], bool] = lambda name: False
 
 
 class _Placed(NamedTuple):
@@ -58,10 +34,15 @@ class _Placed(NamedTuple):
 
 
 def _place(
-    library: Library, net: Cell | Layer, prefix: Prefix, names: Iterable[str]
+    library: Format,
+    net: Cell | Layer,
+    prefix: Prefix,
+    names: Iterable[str],
+    options: dict[str, Any],
 ) -> tuple[list[list[_Placed]], list[str]]:
     """Every cell with its layout, and the prefixes that belong to the network."""
     grid, known = structure.units(net), set(names)
+    _refuse(library, net, grid)
     alone = not isinstance(prefix, str)
     prefixes = [base(one, library.separator) for one in ([prefix] if not alone else prefix)]
     if alone and len(prefixes) != len(grid):
@@ -71,42 +52,48 @@ def _place(
 
     def place(unit: Unit, start: str) -> _Placed:
         unit = unit._replace(layer=None, layers=1, named=True) if alone else unit
-        layout = library.layout(unit, lambda name: start + name in known)
-        entries = tuple(one._replace(name=start + one.name) for one in layout.entries)
-        return _Placed(unit, layout._replace(entries=entries))
+        layout = library.layout(unit, lambda name: start + name in known, **options)
+        return _Placed(unit, layout.at(start))
 
     starts = prefixes if alone else prefixes * len(grid)
     placed = [[place(unit, start) for unit in row] for row, start in zip(grid, starts, strict=True)]
     return placed, prefixes
 
 
-def _refuse(library: Library, net: Cell | Layer) -> None:
+def _refuse(library: Format, net: Cell | Layer, grid: list[list[Unit]]) -> None:
     """Raise one error with every option of the network that the library lacks."""
     problems = []
-    for row in structure.units(net):
-        for unit in row:
-            kind = structure.family(unit.cell)
-            has = library.options.get(kind)
-            if has is None:
-                problems.append(f"the cell {unit.cell.name!r}: {library.name} has none")
-                continue
-            for name, default in structure.DEFAULTS[kind].items():
-                value, values = structure.option(unit.cell, name), has.get(name, (default,))
-                if values is not None and value not in values:
-                    problems.append(
-                        f"the cell {unit.cell.name!r}: {name} is {value!r}, and in {library.name} "
-                        f"{' or '.join(map(repr, values))}, which is another function"
-                    )
-    if any(merge != "concat" for merge in structure.merges(net)) and "merge" not in library.options:
+    for unit in chain.from_iterable(grid):
+        has, name = library.has.get(unit.kind), unit.cell.name
+        if has is None:
+            problems.append(f"the cell {name!r}: {library.name} has none")
+            continue
+        for option, (value, default) in unit.options.items():
+            values = has.get(option, (default,))
+            if values is not None and value not in values:
+                problems.append(
+                    f"the cell {name!r}: {option} is {value!r}, and in {library.name} "
+                    f"{' or '.join(map(repr, values))}, which is another function"
+                )
+    if any(merge != "concat" for merge in structure.merges(net)) and "merge" not in library.has:
         problems.append(f"merge: in {library.name} 'concat' only")
     if problems:
         raise ValueError("net: no exact counterpart:\n  " + "\n  ".join(dict.fromkeys(problems)))
 
 
-def _describe(leaf: Any) -> str:
-    if hasattr(leaf, "shape"):
-        return f"{leaf.dtype}{list(leaf.shape)}"
-    return type(leaf).__name__
+def _alike(library: Format, rows: list[list[tuple[Unit, int | None]]]) -> None:
+    """Raise unless cells that share a module of the library are alike, in their sizes too."""
+    if library.holds == "network" and not rows[0][0][0].named:
+        rows = [[*chain.from_iterable(rows)]]
+    for row in rows if library.holds != "cell" else []:
+        kinds = [(library.alike(unit), unit.directions, size) for unit, size in row]
+        if any(kind != kinds[0] for kind in kinds):
+            got = [f"{u.cell.name}{'' if size is None else f' of size {size}'}" for u, size in row]
+            hint = "; or give a prefix for each layer" if library.holds == "network" else ""
+            raise ValueError(
+                f"net: expected the same cell in all directions and layers that share a module of "
+                f"{library.name}, got {', '.join(got)}{hint}"
+            )
 
 
 def _sizes(
@@ -123,69 +110,41 @@ def _sizes(
             found.setdefault(tensors, (rows, columns, columns // len(one.rows[0])))
     if "Q" in found:
         hidden = found["Q"][0]
-    elif "R" in found and not any(one.rows == (("Q",),) for one in placed.layout.entries):
+    elif "R" in found and "Q" not in placed.layout.pieces:
         hidden = found["R"][0]
     hidden = hidden or next((one[2] for one in found.values() if one[2]), None)
     hidden = beside.hidden if beside else hidden
     if not hidden:
         return None
-    output = structure.output_size(placed.unit.cell, hidden)
+    sizes = placed.unit.sizes(0, hidden)
     if "W" in found:
         input_size = found["W"][0]
     elif "WR" in found:
-        input_size = found["WR"][0] - output
+        input_size = found["WR"][0] - sizes.output
     input_size = before or (beside.input if beside else None) or input_size
-    return Sizes(max(input_size or 0, 0), hidden, output)  # 0 is not known
+    return sizes._replace(input=max(input_size or 0, 0))  # 0 is not known
 
 
 def _absent(placed: list[list[_Placed]], arrays: Mapping[str, Any]) -> set[str]:
     """The groups of optional arrays of which there is none."""
-    groups: dict[str, bool] = {}
-    for one in (e for row in placed for p in row for e in p.layout.entries if e.optional):
-        groups[one.optional] = groups.get(one.optional, False) or one.name in arrays
-    return {name for name, there in groups.items() if not there}
+    entries = [e for row in placed for one in row for e in one.layout.entries if e.optional]
+    return {e.optional for e in entries} - {e.optional for e in entries if e.name in arrays}
 
 
-def load(
-    library: Library,
-    net: Cell | Layer,
-    source: Any,
-    prefix: Prefix = "",
-    *,
-    dtype: DType | None = None,
-) -> PyTree:
-    """The parameters of a network out of a library's arrays.
+class _Found(NamedTuple):
+    """What a cell's arrays hold."""
 
-    Args:
-      library: the library.
-      net: the network.
-      source: names and arrays.
-      prefix: what stands before the names.
-      dtype: the dtype to convert to; that of the arrays if None.
+    at: _Placed
+    pieces: dict[str, np.ndarray]
+    sizes: Sizes | None
 
-    Returns:
-      The parameters, as ``net.init`` gives them.
 
-    Raises:
-      TypeError: for a network of cells that no library has.
-      ValueError: for cells the library lacks, and with one line for each array that is
-        missing, surplus, of the wrong shape or dtype.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> from jaxrnn.interop import convert
-      >>> from jaxrnn.interop.torch import TORCH
-      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
-      >>> arrays = convert.dump(TORCH, jaxrnn.gru, params)
-      >>> bool((convert.load(TORCH, jaxrnn.gru, arrays).bias == params.bias).all())
-      True
-    """
-    _refuse(library, net)
-    arrays = flatten(source, library.separator)
-    placed, prefixes = _place(library, net, prefix, arrays)
-    arrays = {name: leaf for name, leaf in arrays.items() if name.startswith(tuple(prefixes))}
+def _find(
+    library: Format, net: Cell | Layer, placed: list[list[_Placed]], arrays: Mapping[str, Any]
+) -> tuple[list[list[_Found]], list[str]]:
+    """The pieces of every cell, and all that is wrong with the arrays."""
     absent, problems, used = _absent(placed, arrays), [], set()
-    grid: list[list[tuple[Unit, Layout, dict[str, np.ndarray], Sizes | None]]] = []
+    grid: list[list[_Found]] = []
     before = None
     for row, merge in zip(placed, structure.merges(net), strict=True):
         beside, outputs = None, []
@@ -202,35 +161,12 @@ def load(
                     problems.append(problem)
                 elif array is not None and sizes is not None:
                     pieces |= cut(item, array, sizes)
-            grid[-1].append((one.unit, one.layout, pieces, sizes))
+            grid[-1].append(_Found(one, pieces, sizes))
             outputs.append(sizes.output if sizes else None)
         known = None not in outputs
         before = (sum(outputs) if merge == "concat" else outputs[0]) if known else None
     surplus = [name for name in arrays if name not in used and not library.ignored(name)]
-    problems += [f"{name}: unexpected {_describe(arrays[name])}" for name in surplus]
-    dtypes = {str(piece.dtype) for row in grid for cell in row for piece in cell[2].values()}
-    wanted = jnp.dtype(dtype or min(dtypes, default="float32"))
-    if dtype is None and len(dtypes) > 1:
-        problems.append(f"dtypes: expected one, got {sorted(dtypes)}; or give dtype")
-    elif jax.dtypes.canonicalize_dtype(wanted) != wanted:
-        problems.append(f"dtypes: {wanted} needs jax_enable_x64, or give dtype='float32'")
-    filled = []
-    if not problems:
-        for row in grid:
-            filled.append([])
-            for unit, layout, pieces, sizes in row:
-                if sizes is None:  # then there was a problem
-                    continue
-                pieces = {name: piece.astype(wanted) for name, piece in pieces.items()}
-                fitted, lost = _fit(unit.cell, pieces, layout, structure.own(unit.cell), sizes)
-                problems += [f"{layout.entries[0].name}: {line}" for line in lost]
-                filled[-1].append((unit.cell, fitted, sizes))
-    if problems:
-        raise ValueError(
-            f"source: the arrays do not fit {net.name!r} as {library.name} stores it:\n  "
-            + "\n  ".join(problems)
-        )
-    return structure.gather(net, [[structure.write(*one) for one in row] for row in filled])
+    return grid, problems + [f"{name}: unexpected {describe(arrays[name])}" for name in surplus]
 
 
 def _check(item: Entry, leaf: Any, sizes: Sizes | None) -> tuple[str, np.ndarray | None]:
@@ -240,102 +176,135 @@ def _check(item: Entry, leaf: Any, sizes: Sizes | None) -> tuple[str, np.ndarray
     expected = f"[{', '.join(map(str, known))}]" if known else "a matrix" if kernel else "an array"
     if leaf is None:
         return f"{item.name}: expected {expected}, missing", None
-    if not hasattr(leaf, "shape"):
-        return f"{item.name}: expected {expected}, got {type(leaf).__name__}", None
-    if list(leaf.shape) != known if known else kernel:  # no size is known if there is no matrix
-        return f"{item.name}: expected {expected}, got {_describe(leaf)}", None
+    unlike = not hasattr(leaf, "shape") or (list(leaf.shape) != known if known else kernel)
+    if unlike:  # no size is known if there is no matrix
+        return f"{item.name}: expected {expected}, got {describe(leaf)}", None
     array = to_numpy(leaf)
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        return f"{item.name}: expected floating-point numbers, got {_describe(leaf)}", None
+        return f"{item.name}: expected floating-point numbers, got {describe(leaf)}", None
     return "", array
 
 
+def _dtype(grid: list[list[_Found]], dtype: DType | None) -> tuple[Any, str]:
+    """The dtype to convert to, and what is wrong with it."""
+    pieces = [piece for row in grid for one in row for piece in one.pieces.values()]
+    dtypes = {str(piece.dtype) for piece in pieces}
+    wanted = jnp.dtype(dtype or min(dtypes, default="float32"))
+    if dtype is None and len(dtypes) > 1:
+        return wanted, f"dtypes: expected one, got {sorted(dtypes)}; or give dtype"
+    if jax.dtypes.canonicalize_dtype(wanted) != wanted:
+        return wanted, f"dtypes: {wanted} needs jax_enable_x64, or give dtype='float32'"
+    return wanted, ""
+
+
+def load(
+    library: Format, net: Cell | Layer, source: Any, prefix: Prefix, dtype: DType | None
+) -> PyTree:
+    """What `jaxrnn.interop.format.Format.load` does."""
+    arrays, prefix = library.names(source, prefix, net)
+    placed, prefixes = _place(library, net, prefix, arrays, {})
+    _alike(library, [[(one.unit, None) for one in row] for row in placed])
+    arrays = {name: leaf for name, leaf in arrays.items() if name.startswith(tuple(prefixes))}
+    grid, problems = _find(library, net, placed, arrays)
+    wanted, problem = _dtype(grid, dtype)
+    problems += [problem] * bool(problem)
+    filled: list[list[PyTree]] = []
+    for row in grid if not problems else []:
+        filled.append([])
+        for (unit, layout), pieces, sizes in row:
+            if sizes is None:  # then there was a problem
+                continue
+            own = unit.own(bias=unit.use_bias)
+            pieces = {name: piece.astype(wanted) for name, piece in pieces.items()}
+            pieces, lost = _fit(unit, pieces, layout, own, sizes)
+            problems += [f"{layout.entries[0].name}: {line}" for line in lost]
+            filled[-1].append(structure.write(unit, _fill(pieces, own, sizes)))
+    if problems:
+        raise ValueError(
+            f"source: the arrays do not fit {net.name!r} as {library.name} stores it:\n  "
+            + "\n  ".join(problems)
+        )
+    return structure.gather(net, filled)
+
+
 def _fit(
-    cell: Cell,
-    pieces: dict[str, np.ndarray],
-    given: Layout,
-    wanted: Layout,
-    sizes: Sizes,
+    unit: Unit, pieces: Mapping[str, np.ndarray], given: Layout, wanted: Layout, sizes: Sizes
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The pieces of one layout as those of another, and what would be lost by it."""
     lost: list[str] = []
     pieces = dict(pieces)
+    zero = np.zeros(sizes.hidden, next(iter(pieces.values())).dtype)
     for one, other in given.tied:
         pieces |= {t + other: pieces[t + one] for t in "WRbs" if t + one in pieces}
     for sign, layout, other in ((1, given, wanted), (-1, wanted, given)):
         for name, offset in set(layout.offsets) - set(other.offsets):
-            pieces[name] = pieces[name] + np.asarray(sign * offset, pieces[name].dtype)
+            pieces[name] = pieces.get(name, zero) + np.asarray(sign * offset, zero.dtype)
     if given.update != wanted.update:  # sigma(-a) = 1 - sigma(a)
         pieces |= {t + "z": -pieces[t + "z"] for t in "WRbs" if t + "z" in pieces}
-    names = {piece for one in wanted.entries for row in one.rows for piece in row}
     for one, other in wanted.tied:
         for t in "WRbs":
-            if t + other in pieces and not _same(pieces[t + one], pieces.pop(t + other)):
+            if t + other in pieces and pieces[t + one].tobytes() != pieces.pop(t + other).tobytes():
                 lost.append(f"the gates {one} and {other} share {t}, and these differ")
-    kind, apart = structure.family(cell), set()
-    if kind == "gru" and structure.option(cell, "reset") == "after":
-        apart = {"sn"}  # inside the reset product, it cannot join the other bias
-    for name in [name for name in pieces if name[0] == "s" and name not in names | apart]:
+    apart = (
+        {"sn"} if unit.option("reset") == "after" else set()
+    )  # inside the product, it cannot join the other
+    for name in [name for name in pieces if name[0] == "s" and name not in wanted.pieces | apart]:
         piece, bias = pieces.pop(name), "b" + name[1:]
         # Where it is zero the other bias stays as it is, to the sign of its own zeros.
         pieces[bias] = np.where(piece == 0, pieces.get(bias, 0), pieces.get(bias, 0) + piece)
-    unused = "f" if kind == "lstm" and structure.option(cell, "forget_gate") == "coupled" else ()
-    for name in pieces.keys() - names:
+    unused = "f" if unit.option("forget_gate") == "coupled" else ()
+    for name in pieces.keys() - wanted.pieces:
         if np.any(pieces.pop(name) != 0) and name[-1] not in unused:
             what = {"s": "bias inside the reset product", "b": "bias"}.get(name[0], "array")
             lost.append(f"a non-zero {what} of the gate {name[1:]} has no place")
-    dtype = next(iter(pieces.values())).dtype
-    for name in names - pieces.keys():
-        height = {"W": [sizes.input], "R": [sizes.output]}.get(name[0], [])
-        pieces[name] = np.zeros((*height, sizes.hidden), dtype)
     return pieces, lost
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.tobytes() == other.tobytes()
+def _fill(pieces: Mapping[str, np.ndarray], layout: Layout, sizes: Sizes) -> dict[str, np.ndarray]:
+    """With zeros for the pieces that are not there."""
+    dtype = next(iter(pieces.values())).dtype
+    height = {"W": [sizes.input], "R": [sizes.output]}
+    zeros = {
+        name: np.zeros((*height.get(name[0], []), sizes.hidden), dtype)
+        for name in layout.pieces - pieces.keys()
+    }
+    return {**pieces, **zeros}
 
 
 def dump(
-    library: Library, net: Cell | Layer, params: PyTree, prefix: Prefix = ""
+    library: Format,
+    net: Cell | Layer,
+    params: PyTree,
+    prefix: Prefix,
+    *,
+    bias: bool | None,
+    options: dict[str, Any],
 ) -> dict[str, np.ndarray]:
-    """A library's arrays out of the parameters of a network, the inverse of `load`.
-
-    Args:
-      library: the library.
-      net: the network.
-      params: its parameters.
-      prefix: what to put before the names.
-
-    Returns:
-      Numpy arrays by whole name, in the library's order.
-
-    Raises:
-      TypeError: for a network of cells that no library has, or other parameters.
-      ValueError: for cells the library lacks, parameters that have no place in it, or
-        wrong shapes.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> from jaxrnn.interop import convert
-      >>> from jaxrnn.interop.torch import TORCH
-      >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
-      >>> list(convert.dump(TORCH, jaxrnn.gru, params, "cell"))
-      ['cell.weight_ih', 'cell.weight_hh', 'cell.bias_ih', 'cell.bias_hh']
-    """
-    _refuse(library, net)
-    placed, _ = _place(library, net, prefix, ())
-    arrays: dict[str, np.ndarray] = {}
-    problems = []
+    """What `jaxrnn.interop.format.Format.dump` does, before the names are nested."""
+    placed, _ = _place(library, net, prefix, (), options)
+    found, problems, kept = [], [], set()
     for row, leaves in zip(placed, structure.spread(net, params), strict=True):
-        for one, mine in zip(row, leaves, strict=True):
-            cell = one.unit.cell
-            pieces, sizes = structure.read(cell, mine, "params")
-            fitted, lost = _fit(cell, pieces, structure.own(cell), one.layout, sizes)
-            problems += [f"{one.layout.entries[0].name}: {line}" for line in lost]
-            if not lost:
-                arrays |= {item.name: join(item, fitted) for item in one.layout.entries}
+        found.append([])
+        for (unit, layout), mine in zip(row, leaves, strict=True):
+            pieces, sizes = structure.read(unit, mine)
+            if bias is False:
+                entries = (one for one in layout.entries if one.rows[0][0][0] not in "bs")
+                layout = layout._replace(entries=tuple(entries))
+            own = unit.own(bias=any(name[0] == "b" for name in pieces))
+            pieces, lost = _fit(unit, pieces, own, layout, sizes)
+            problems += [f"{layout.entries[0].name}: {line}" for line in lost]
+            whole = bias or not library.biasless
+            there = [e for e in layout.entries if whole or Layout((e,)).pieces & pieces.keys()]
+            kept |= {one.optional for one in there}
+            found[-1].append((unit, layout, pieces, sizes))
+    _alike(library, [[(unit, sizes.hidden) for unit, *_, sizes in row] for row in found])
     if problems:
         raise ValueError(
             f"params: {library.name} has no place for them:\n  " + "\n  ".join(problems)
         )
+    arrays: dict[str, np.ndarray] = {}
+    for _, layout, pieces, sizes in chain.from_iterable(found):
+        pieces = _fill(pieces, layout, sizes)
+        entries = [e for e in layout.entries if not e.optional or e.optional in kept]
+        arrays |= {item.name: join(item, pieces) for item in entries}
     return arrays

@@ -9,39 +9,33 @@ One array does not tell its sizes, so they are arguments, and there is no ``infe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from jaxrnn.base import Cell, DType, Layer, PyTree
-from jaxrnn.interop import convert, structure
-from jaxrnn.interop.convert import Library
-from jaxrnn.interop.layout import Entry, Layout, Sizes, entry, shape
+from jaxrnn.interop import structure
+from jaxrnn.interop.format import Format
+from jaxrnn.interop.layout import Layout, Sizes, entry, shape
 from jaxrnn.interop.names import to_numpy
 from jaxrnn.interop.structure import Unit
 
 __all__ = ["CUDNN", "dump", "load"]
 
 
-def _entries(unit: Unit) -> list[Entry]:
-    at = f"{unit.layer or 0}.{unit.direction}."
-    return [
-        entry(at + "W_ih", "W", "ifgo", transposed=True),
-        entry(at + "W_hh", "R", "ifgo", transposed=True),
-        entry(at + "b_ih", "b", "ifgo"),
-        entry(at + "b_hh", "s", "ifgo"),
-    ]
+def _layout(unit: Unit, has: Callable[[str], bool]) -> Layout:
+    entries = (
+        entry("W_ih", "W", "ifgo", transposed=True),
+        entry("W_hh", "R", "ifgo", transposed=True),
+        entry("b_ih", "b", "ifgo"),
+        entry("b_hh", "s", "ifgo"),
+    )
+    return Layout(entries).at(f"{unit.layer or 0}.{unit.direction}.")
 
 
-CUDNN = Library("cuDNN", {"lstm": {}}, lambda unit, has: Layout(tuple(_entries(unit))))
-"""What cuDNN's array holds, for `jaxrnn.interop.convert`."""
-
-
-def _order(net: Cell | Layer) -> list[tuple[Unit, Entry]]:
-    """Every part of the flat array, in its order."""
-    pseudo = [unit for row in structure.units(net) for unit in row]
-    kernels = [(unit, one) for unit in pseudo for one in _entries(unit)[:2]]
-    return kernels + [(unit, one) for unit in pseudo for one in _entries(unit)[2:]]
+CUDNN = Format("cuDNN", {"lstm": {}}, _layout, lambda *at: None, "nothing", holds="network")
+"""What cuDNN's array holds, for the conversion."""
 
 
 def load(
@@ -65,7 +59,7 @@ def load(
       Parameters as ``net.init`` gives them; the two biases become one.
 
     Raises:
-      TypeError: for a network of cells that no library has.
+      TypeError: for a cell that was changed, or that no other library has.
       ValueError: for cells other than LSTMs, or an array of the wrong size or dtype.
 
     Example:
@@ -75,22 +69,24 @@ def load(
       >>> cudnn.load(jaxrnn.lstm, flat, input_size=3, hidden_size=5).bias[0].item()
       2.0
     """
-    flat = to_numpy(source)
-    directions = len(structure.units(net)[0])
+    flat, units = to_numpy(source), [unit for row in structure.units(net) for unit in row]
+    placed = [(unit, _layout(unit, lambda name: False).entries) for unit in units]
     parts, total = {}, 0
-    for unit, one in _order(net):
-        inputs = directions * hidden_size if unit.layer else input_size
-        size = shape(one, Sizes(inputs, hidden_size, hidden_size))
-        count = int(np.prod(size))
-        part = flat.reshape(-1)[total : total + count]
-        total += count
-        parts[one.name] = part.reshape(size) if part.size == count else part
+    for half in (slice(0, 2), slice(2, 4)):
+        for unit, entries in placed:
+            inputs = unit.directions * hidden_size if unit.layer else input_size
+            for one in entries[half]:
+                size = shape(one, Sizes(inputs, hidden_size, hidden_size))
+                count = int(np.prod(size))
+                part = flat.reshape(-1)[total : total + count]
+                total += count
+                parts[one.name] = part.reshape(size) if part.size == count else part
     if flat.shape != (total,):
         raise ValueError(
             f"source: expected shape ({total},) for {net.name!r} with D = {input_size} and "
             f"H = {hidden_size}, got {flat.shape}"
         )
-    return convert.load(CUDNN, net, parts, dtype=dtype)
+    return CUDNN.load(net, parts, dtype=dtype)
 
 
 def dump(net: Cell | Layer, params: PyTree) -> np.ndarray:
@@ -104,8 +100,8 @@ def dump(net: Cell | Layer, params: PyTree) -> np.ndarray:
       The array, ``(N,)``; the second biases in it are zero.
 
     Raises:
-      TypeError: for a network of cells that no library has, or other parameters.
-      ValueError: for cells other than LSTMs.
+      TypeError: for a cell that was changed, or other parameters.
+      ValueError: for cells other than LSTMs, or layers of different sizes.
 
     Example:
       >>> import jax, jaxrnn
@@ -113,5 +109,6 @@ def dump(net: Cell | Layer, params: PyTree) -> np.ndarray:
       >>> cudnn.dump(jaxrnn.lstm, jaxrnn.lstm.init(jax.random.key(0), 3, 5)).shape
       (200,)
     """
-    parts = convert.dump(CUDNN, net, params)
-    return np.concatenate([parts[one.name].reshape(-1) for _, one in _order(net)])
+    parts = CUDNN.dump(net, params)
+    ordered = sorted(parts, key=lambda name: "b_" in name)  # stable: all kernels, then all biases
+    return np.concatenate([parts[name].reshape(-1) for name in ordered])

@@ -4,7 +4,7 @@
 ``lstm/linear`` ``w``     (D + H, 4H)   i, g, f, o, the input above the state
 ``lstm/linear`` ``b``     (4H,)         1 is added to f *at run time*
 ``gru`` ``w_i, w_h``      (D, 3H), …    z, r, n; z = 1 writes, and the reset comes before
-``gru`` ``b``             (3H,)         the product: `jaxrnn.gru_reset_before`
+``gru`` ``b``             (3H,)         the product: `jaxrnn.cells.gru_reset_before`
 ``vanilla_rnn/linear``    (D, H), (H,)  relu: `jaxrnn.make_elman` of ``"relu"``
 ``vanilla_rnn/linear_1``  (H, H), (H,)  its bias absent with ``double_bias=False``
 ========================  ============  =================================================
@@ -16,38 +16,39 @@ adds its 1 at run time as haiku does.
 
 The layers of a network are named as haiku numbers modules of one class: ``lstm``, ``lstm_1``.
 Where yours differ, give a prefix for each layer, such as ``"net/~/core"``. Haiku has no
-bidirectional layer.
+bidirectional layer, and no core without biases; the order of cores of several classes does not
+show in their names, so that `infer` refuses them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 
 import jaxrnn
-from jaxrnn.base import Array, Cell, DType, Layer, PyTree
-from jaxrnn.interop import convert, structure
-from jaxrnn.interop.convert import Library, Prefix
-from jaxrnn.interop.layout import Entry, Layout, entry
-from jaxrnn.interop.names import base, flatten
-from jaxrnn.interop.structure import Unit
+from jaxrnn.base import Array, Cell
+from jaxrnn.interop.format import Format
+from jaxrnn.interop.layout import Layout, entry
+from jaxrnn.interop.structure import HaikuLSTMSpec, Unit
 
 __all__ = ["HAIKU", "dump", "infer", "load", "lstm"]
 
 
 def _project(params: jaxrnn.LSTMParams, x: Array) -> Array:
     i, f, g, o = jnp.split(jaxrnn.lstm.project(params, x), 4, axis=-1)
-    return jnp.concatenate([i, f + 1, g, o], axis=-1)
+    return jnp.concatenate([i, f + HaikuLSTMSpec().forget_offset, g, o], axis=-1)
 
 
-lstm = jaxrnn.lstm._replace(name="lstm_haiku", project=_project)
+_CHANGES = {"name": "lstm_haiku", "project": _project, "spec": HaikuLSTMSpec()}
+
+lstm: Cell[jaxrnn.LSTMParams, jaxrnn.LSTMCarry] = Cell(**jaxrnn.lstm._asdict() | _CHANGES)
 """`jaxrnn.lstm` with 1 added to the forget gate at run time, as haiku and Sonnet do."""
 
 MODULES = {"elman": "vanilla_rnn", "gru": "gru", "lstm": "lstm"}
-ENTRIES: Mapping[str, tuple[Entry, ...]] = {
+ENTRIES = {
     "elman": (
         entry("linear/w", "W", "h"),
         entry("linear/b", "b", "h"),
@@ -60,21 +61,39 @@ ENTRIES: Mapping[str, tuple[Entry, ...]] = {
 
 
 def _layout(unit: Unit, has: Callable[[str], bool], *, double_bias: bool = True) -> Layout:
-    kind = structure.family(unit.cell)
-    entries = ENTRIES[kind] if double_bias else [e for e in ENTRIES[kind] if not e.optional]
     if unit.directions == 2:
         raise ValueError("net: haiku has no bidirectional layer; convert each direction by itself")
-    start = MODULES[kind] + (f"_{unit.nth}" if unit.nth else "") + "/"
+    entries = [one for one in ENTRIES[unit.kind] if double_bias or not one.optional]
+    start = MODULES[unit.kind] + (f"_{unit.nth}" if unit.nth else "") + "/"
     if has(entries[0].name) or (unit.named and not has(start + entries[0].name)):
         start = ""
-    return Layout(
-        tuple(one._replace(name=start + one.name) for one in entries),
-        update="write",
-        offsets=(("bf", 1.0),) if kind == "lstm" else (),
-    )
+    offsets = (("bf", 1.0),) if unit.kind == "lstm" else ()
+    return Layout(tuple(entries), update="write", offsets=offsets).at(start)
 
 
-HAIKU = Library(
+def _layer(arrays: dict[str, Any], at: str) -> Any:
+    pattern = re.escape(at) + r"(lstm|gru|vanilla_rnn)(?:_(\d+))?/"
+    found = [(m[1], int(m[2] or 0)) for name in arrays if (m := re.match(pattern, name))]
+    if len({kind for kind, _ in found}) != 1:
+        return None
+    made = {
+        "lstm": jaxrnn.lstm,
+        "gru": jaxrnn.cells.gru_reset_before,
+        "vanilla_rnn": jaxrnn.make_elman(activation="relu"),
+    }
+    return jaxrnn.rnn(made[found[0][0]], 1 + max(number for _, number in found))
+
+
+def _nest(arrays: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By module, then by name."""
+    modules: dict[str, dict[str, Any]] = {}
+    for name, array in arrays.items():
+        module, _, leaf = name.rpartition("/")
+        modules.setdefault(module, {})[leaf] = array
+    return modules
+
+
+HAIKU = Format(
     "haiku",
     {
         "elman": {"activation": ("relu",)},
@@ -82,110 +101,19 @@ HAIKU = Library(
         "lstm": {},
     },
     _layout,
-    "/",
+    _layer,
+    "cores of one class, lstm, gru or vanilla_rnn,",
+    separator="/",
+    layers="",
+    nest=_nest,
 )
-"""What haiku has, for `jaxrnn.interop.convert`."""
+"""What haiku has, for the conversion."""
 
+load = HAIKU.load
+"""The parameters of a network from those of haiku cores."""
 
-def load(
-    net: Cell | Layer, source: Mapping[str, Any], prefix: Prefix = "", *, dtype: DType | None = None
-) -> PyTree:
-    """The parameters of a network from those of haiku cores.
+dump = HAIKU.dump
+"""The params of haiku cores, by module and name, from a network's; takes `double_bias`."""
 
-    Args:
-      net: a cell or network.
-      source: haiku's params, whole or not.
-      prefix: what stands before the cores' names, such as ``"net/~"``, or for each layer the
-        core's whole name.
-      dtype: the dtype to convert to; that of the arrays if None.
-
-    Returns:
-      Parameters as ``net.init`` gives them.
-
-    Raises:
-      TypeError: for a network of cells that no library has.
-      ValueError: for cells that haiku lacks, and with a line for each array that is missing,
-        surplus, of the wrong shape or dtype.
-
-    Example:
-      >>> import jaxrnn, numpy as np
-      >>> from jaxrnn.interop import haiku
-      >>> state = {"lstm/linear": {"w": np.ones((8, 20), "f"), "b": np.zeros(20, "f")}}
-      >>> haiku.load(jaxrnn.lstm, state).bias[5:10].tolist()
-      [1.0, 1.0, 1.0, 1.0, 1.0]
-    """
-    return convert.load(HAIKU, net, source, prefix, dtype=dtype)
-
-
-def dump(
-    net: Cell | Layer, params: PyTree, prefix: Prefix = "", *, double_bias: bool = True
-) -> dict[str, dict[str, Any]]:
-    """The params of haiku cores from those of a network.
-
-    Args:
-      net: a cell or network.
-      params: its parameters.
-      prefix: as in `load`.
-      double_bias: False for a ``VanillaRNN(double_bias=False)``.
-
-    Returns:
-      Numpy arrays by module and name.
-
-    Raises:
-      TypeError: for a network of cells that no library has, or other parameters.
-      ValueError: for cells that haiku lacks, or parameters that have no place.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> from jaxrnn.interop import haiku
-      >>> params = jaxrnn.gru_reset_before.init(jax.random.key(0), 3, 5)
-      >>> list(haiku.dump(jaxrnn.gru_reset_before, params)["gru"])
-      ['w_i', 'w_h', 'b']
-    """
-    library = HAIKU._replace(layout=lambda unit, has: _layout(unit, has, double_bias=double_bias))
-    modules: dict[str, dict[str, Any]] = {}
-    for name, array in convert.dump(library, net, params, prefix).items():
-        module, _, leaf = name.rpartition("/")
-        modules.setdefault(module, {})[leaf] = array
-    return modules
-
-
-def infer(source: Mapping[str, Any], prefix: str = "") -> Any:
-    """The network that the params of haiku cores belong to.
-
-    Args:
-      source: haiku's params, whole or not.
-      prefix: what stands before the cores' names.
-
-    Returns:
-      `jaxrnn.rnn` of the cells that are haiku's: relu units, the reset before the product.
-
-    Raises:
-      ValueError: if there is no core, or there are several classes of them, whose order the
-        names do not tell.
-
-    Example:
-      >>> import numpy as np
-      >>> from jaxrnn.interop import haiku
-      >>> haiku.infer({"lstm/linear": {"w": np.ones((8, 20))}}).name
-      'stack(lstm)'
-    """
-    start = base(prefix, "/")
-    names = [name.removeprefix(start) for name in flatten(source, "/") if name.startswith(start)]
-    found = [
-        (m[1], int(m[2] or 0))
-        for name in names
-        if (m := re.match(r"(lstm|gru|vanilla_rnn)(?:_(\d+))?/", name))
-    ]
-    classes = {kind for kind, _ in found}
-    if len(classes) != 1:
-        raise ValueError(
-            f"source: expected cores of one class, lstm, gru or vanilla_rnn below {start!r}, got "
-            f"{sorted(names)}"
-        )
-    made = {
-        "lstm": jaxrnn.lstm,
-        "gru": jaxrnn.gru_reset_before,
-        "vanilla_rnn": jaxrnn.make_elman(activation="relu"),
-    }
-    return jaxrnn.rnn(made[classes.pop()], 1 + max(number for _, number in found))
+infer = HAIKU.infer
+"""`jaxrnn.rnn` of what haiku's cores are: relu units, the reset before the product."""

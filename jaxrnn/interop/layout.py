@@ -35,11 +35,6 @@ class Sizes(NamedTuple):
       input: D.
       hidden: H.
       output: P, equal to H without a projection.
-
-    Example:
-      >>> from jaxrnn.interop.layout import Sizes
-      >>> Sizes(3, 5, 5).hidden
-      5
     """
 
     input: int
@@ -54,13 +49,8 @@ class Entry(NamedTuple):
       name: the array's whole name.
       rows: rows of pieces; kernels are stacked along the input axis, biases along a new one.
       transposed: whether the kernel is stored (out, in).
-      optional: the name of the group of arrays that may be absent together, for zeros; ""
-        for an array that must be there.
-
-    Example:
-      >>> from jaxrnn.interop.layout import entry
-      >>> entry("kernel", "W", "ifgo").rows
-      (('Wi', 'Wf', 'Wg', 'Wo'),)
+      optional: the name of the group of arrays that may be absent together; "" for an array
+        that must be there.
     """
 
     name: str
@@ -77,11 +67,6 @@ class Layout(NamedTuple):
       update: what z = 1 does in a GRU, ``"keep"`` or ``"write"``.
       offsets: what the library adds at run time to a piece, by its name.
       tied: pairs of gates that share their parameters: the first stands for the second.
-
-    Example:
-      >>> from jaxrnn.interop.layout import Layout, entry
-      >>> Layout((entry("kernel", "W", "h"),)).update
-      'keep'
     """
 
     entries: tuple[Entry, ...]
@@ -89,18 +74,24 @@ class Layout(NamedTuple):
     offsets: tuple[tuple[str, float], ...] = ()
     tied: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def pieces(self) -> set[str]:
+        """The names of all pieces."""
+        return {piece for one in self.entries for row in one.rows for piece in row}
+
+    def at(self, start: str) -> Layout:
+        """The same, with something put before all names."""
+        named = [
+            one._replace(name=start + one.name, optional=one.optional and start + one.optional)
+            for one in self.entries
+        ]
+        return self._replace(entries=tuple(named))
+
 
 def entry(
     name: str, tensors: str, gates: str, *, transposed: bool = False, optional: str = ""
 ) -> Entry:
-    """An entry with one row of all gates for each tensor.
-
-    Args:
-      name: the array's whole name.
-      tensors: a letter for each row.
-      gates: a letter for each column, in the library's order; "" for a projection.
-      transposed: whether the kernel is stored (out, in).
-      optional: the group of arrays that may be absent together.
+    """An entry with a row for each tensor's letter and a column for each gate's.
 
     Example:
       >>> from jaxrnn.interop.layout import entry
@@ -117,17 +108,7 @@ def _piece_shape(piece: str, sizes: Sizes) -> tuple[int, ...]:
 
 
 def shape(entry: Entry, sizes: Sizes) -> tuple[int, ...]:
-    """The shape of an entry's array.
-
-    Args:
-      entry: the entry.
-      sizes: the sizes of its cell.
-
-    Example:
-      >>> from jaxrnn.interop.layout import Sizes, entry, shape
-      >>> shape(entry("weight_ih", "W", "ifgo", transposed=True), Sizes(3, 5, 5))
-      (20, 3)
-    """
+    """The shape of an entry's array in a cell of these sizes."""
     shapes = [[_piece_shape(piece, sizes) for piece in row] for row in entry.rows]
     columns = sum(one[-1] for one in shapes[0])
     if len(shapes[0][0]) == 1:
@@ -137,12 +118,7 @@ def shape(entry: Entry, sizes: Sizes) -> tuple[int, ...]:
 
 
 def cut(entry: Entry, array: np.ndarray, sizes: Sizes) -> dict[str, np.ndarray]:
-    """The pieces of an entry's array, the inverse of `join`.
-
-    Args:
-      entry: the entry.
-      array: of the shape that `shape` says.
-      sizes: the sizes of its cell.
+    """The pieces of an entry's array, which has the shape that `shape` says.
 
     Example:
       >>> import numpy as np
@@ -168,18 +144,7 @@ def cut(entry: Entry, array: np.ndarray, sizes: Sizes) -> dict[str, np.ndarray]:
 
 
 def join(entry: Entry, pieces: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The array of an entry out of its pieces, the inverse of `cut`.
-
-    Args:
-      entry: the entry.
-      pieces: arrays by piece.
-
-    Example:
-      >>> import numpy as np
-      >>> from jaxrnn.interop.layout import entry, join
-      >>> join(entry("bias", "b", "rz"), {"br": np.zeros(2), "bz": np.ones(2)}).tolist()
-      [0.0, 0.0, 1.0, 1.0]
-    """
+    """The array of an entry out of its pieces, the inverse of `cut`."""
     rows = [np.concatenate([pieces[piece] for piece in row], axis=-1) for row in entry.rows]
     if rows[0].ndim == 1:
         return rows[0] if len(rows) == 1 else np.stack(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,19 +15,7 @@ __all__ = ["base", "flatten", "library", "nest", "numbered", "to_numpy"]
 
 
 def library(name: str) -> Any:
-    """Another library, imported now.
-
-    Args:
-      name: the module's name.
-
-    Raises:
-      ImportError: if it is not installed.
-
-    Example:
-      >>> from jaxrnn.interop.names import library
-      >>> library("json").loads("[1]")
-      [1]
-    """
+    """Another library, imported now; ImportError says which one is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -34,17 +23,7 @@ def library(name: str) -> Any:
 
 
 def to_numpy(leaf: Any) -> np.ndarray:
-    """An array of any library as one of numpy, bit for bit.
-
-    Args:
-      leaf: an array, a torch tensor, a variable.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxrnn.interop.names import to_numpy
-      >>> to_numpy(jnp.ones(2)).tolist()
-      [1.0, 1.0]
-    """
+    """An array, tensor or variable of any library as an array of numpy, bit for bit."""
     if hasattr(leaf, "detach"):  # a torch tensor; numpy has no bfloat16 that torch knows
         leaf = leaf.detach().cpu()
         if str(leaf.dtype) == "torch.bfloat16":
@@ -54,11 +33,7 @@ def to_numpy(leaf: Any) -> np.ndarray:
 
 
 def flatten(source: Any, separator: str = ".") -> dict[str, Any]:
-    """A mapping from whole names to leaves, out of nested mappings or any pytree.
-
-    Args:
-      source: a mapping, nested or flat, or a pytree such as an equinox module.
-      separator: what joins the names of the levels.
+    """Leaves by whole name, of nested mappings or of any pytree, such as an equinox module.
 
     Raises:
       TypeError: for a single array.
@@ -88,10 +63,6 @@ def flatten(source: Any, separator: str = ".") -> dict[str, Any]:
 def nest(names: Mapping[str, Any], separator: str) -> dict[str, Any]:
     """Nested mappings out of one with whole names, the inverse of `flatten`.
 
-    Args:
-      names: leaves by whole name.
-      separator: what joins the names of the levels.
-
     Example:
       >>> from jaxrnn.interop.names import nest
       >>> nest({"cell/i/bias": 0.5}, "/")
@@ -107,40 +78,18 @@ def nest(names: Mapping[str, Any], separator: str) -> dict[str, Any]:
     return tree
 
 
-def numbered(name: str) -> tuple[Any, ...]:
+def numbered(name: str) -> list[tuple[int, int, str]]:
     """A sort key by which ``lstm_10`` comes after ``lstm_2``.
-
-    Args:
-      name: a name with numbers in it.
 
     Example:
       >>> from jaxrnn.interop.names import numbered
       >>> sorted(["lstm_10", "lstm_2", "lstm"], key=numbered)
       ['lstm', 'lstm_2', 'lstm_10']
     """
-    words: list[Any] = []
-    for letter in name:
-        if letter.isdigit() and words and isinstance(words[-1], int):
-            words[-1] = 10 * words[-1] + int(letter)
-        elif letter.isdigit():
-            words.append(int(letter))
-        elif words and isinstance(words[-1], str):
-            words[-1] += letter
-        else:
-            words.append(letter)
-    return tuple((0, "", word) if isinstance(word, int) else (1, word, 0) for word in words)
+    words = re.findall(r"\d+|\D+", name)
+    return [(0, int(word), "") if word.isdecimal() else (1, 0, word) for word in words]
 
 
 def base(prefix: str, separator: str) -> str:
-    """A prefix with its separator.
-
-    Args:
-      prefix: with or without it.
-      separator: what joins the parts of a name.
-
-    Example:
-      >>> from jaxrnn.interop.names import base
-      >>> base("encoder.lstm", "."), base("", ".")
-      ('encoder.lstm.', '')
-    """
+    """A prefix with its separator."""
     return prefix.rstrip(separator) + separator if prefix else ""

@@ -12,7 +12,10 @@ What the arrays do not tell stands in the node's attributes: a GRU resets *befor
 unless ``linear_before_reset=1``, and activations, clip and coupled gates may be anything.
 `run_node` takes them all. With coupled gates the blocks of f are there but not used.
 A mapping of several layers is named ``0.W``, ``0.R``, ``1.W``; errors call the arrays of one
-direction ``W.0`` and ``W.1``.
+direction ``W.0`` and ``W.1``. In what `jaxrnn.interop.read` makes of a file whose arrays have
+such names, those of `export` among them, the attributes stand beside them,
+``0.linear_before_reset``, and `infer` goes by them; ``infer(source, attributes=...)`` says those
+that a source does not have.
 """
 
 from __future__ import annotations
@@ -24,43 +27,83 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
-from jaxrnn.base import Array, Cell, DType, Layer, PyTree
+from jaxrnn.base import Array, Cell, Layer, PyTree
 from jaxrnn.checks import check_choice
-from jaxrnn.interop import convert, onnx_cells, structure
-from jaxrnn.interop.convert import Library, Prefix
+from jaxrnn.interop import structure
+from jaxrnn.interop.format import Format
 from jaxrnn.interop.layout import Entry, Layout, entry
-from jaxrnn.interop.names import base, flatten, library, to_numpy
+from jaxrnn.interop.names import flatten, library, to_numpy
+from jaxrnn.interop.onnx_activations import activations
 from jaxrnn.interop.structure import Unit
 
 __all__ = ["ONNX", "dump", "export", "infer", "load", "network", "run", "run_node"]
 
 GATES = {"elman": "h", "lstm": "iofg", "gru": "zrn"}
-KINDS = {"RNN": "elman", "LSTM": "lstm", "GRU": "gru"}
 ACTIVATIONS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 DIRECTIONS = ("forward", "reverse", "bidirectional")
-ATTRIBUTES = {
-    "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size",
-    "input_forget", "layout", "linear_before_reset",
+CHANGING = {
+    "activation_alpha", "activation_beta", "activations", "clip", "input_forget",
+    "linear_before_reset",
 }  # fmt: skip
+"""The attributes that change what a cell computes."""
+ATTRIBUTES = CHANGING | {"direction", "hidden_size", "layout"}
 
 
 def _layout(unit: Unit, has: Callable[[str], bool]) -> Layout:
-    gates, d = GATES[structure.family(unit.cell)], unit.direction
-    start = (
-        "" if unit.layer is None or (unit.layers == 1 and not has("0.W.0")) else f"{unit.layer}."
-    )
+    gates, d = GATES[unit.kind], unit.direction
+    alone = unit.layer is None or (unit.layers == 1 and not has("0.W.0"))
     biases = (tuple(tensor + gate for tensor in "bs" for gate in gates),)
     entries = [
-        entry(f"{start}W.{d}", "W", gates, transposed=True),
-        entry(f"{start}R.{d}", "R", gates, transposed=True),
-        Entry(f"{start}B.{d}", biases, optional=f"{start}B"),
+        entry(f"W.{d}", "W", gates, transposed=True),
+        entry(f"R.{d}", "R", gates, transposed=True),
+        Entry(f"B.{d}", biases, optional="B"),
     ]
-    if gates == "iofg" and structure.option(unit.cell, "peepholes"):
-        entries.append(entry(f"{start}P.{d}", "p", "iof", optional=f"{start}P"))
-    return Layout(tuple(entries))
+    entries += [entry(f"P.{d}", "p", "iof", optional="P")] * bool(unit.option("peepholes"))
+    return Layout(tuple(entries)).at("" if alone else f"{unit.layer}.")
 
 
-ONNX = Library(
+def _flatten(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Each direction's arrays by themselves."""
+    parts = {}
+    for name, leaf in flatten(source).items():
+        array = to_numpy(leaf)
+        ranks = {"W": 3, "R": 3, "B": 2, "P": 2}
+        if array.ndim and array.ndim == ranks.get(name.rpartition(".")[2]):
+            parts |= {f"{name}.{d}": part for d, part in enumerate(array)}
+        else:
+            parts[name] = array
+    return parts
+
+
+def _nest(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The directions of a node in one array."""
+    parts: dict[str, list[np.ndarray]] = {}
+    for name, array in arrays.items():
+        parts.setdefault(name[:-2], []).append(array)
+    return {name: np.stack(each) for name, each in parts.items()}
+
+
+def _layer(arrays: dict[str, Any], at: str, *, attributes: Mapping[str, Any] | None = None) -> Any:
+    shape = getattr(arrays.get(at + "R.0"), "shape", ())
+    if len(shape) != 2 or not shape[1]:
+        return None
+    op_type = {1: "RNN", 3: "GRU", 4: "LSTM"}.get(shape[0] / shape[1])
+    if op_type is None:
+        return None
+    given = {name: arrays[at + name].tolist() for name in CHANGING if at + name in arrays}
+    given |= attributes or {}
+    if at + "R.1" in arrays:
+        given["direction"] = "bidirectional"
+    there = {"peepholes": at + "P.0" in arrays, "use_bias": at + "B.0" in arrays}
+    return network(op_type, given, **there)
+
+
+def _alike(unit: Unit) -> Any:
+    return unit.kind, *map(unit.option, ("reset", "forget_gate", "peepholes"))
+
+
+ONNX = Format(
     "ONNX",
     {
         "elman": {"activation": None},
@@ -79,82 +122,33 @@ ONNX = Library(
         },
     },
     _layout,
+    _layer,
+    "R or 0.R, (dirs, gates H, H),",
+    holds="layer",
+    alike=_alike,
+    biasless=True,
+    flatten=_flatten,
+    nest=_nest,
+    ignored=lambda name: name.rpartition(".")[2] in CHANGING,
 )
-"""What ONNX has, for `jaxrnn.interop.convert`."""
+"""What ONNX has, for the conversion."""
 
+load = ONNX.load
+"""The parameters of a network from the inputs W, R, B and P of ONNX nodes."""
 
-def _directions(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Each direction's arrays by themselves."""
-    parts = {}
-    for name, leaf in flatten(source).items():
-        array = to_numpy(leaf)
-        ranks = {"W": 3, "R": 3, "B": 2, "P": 2}
-        if array.ndim and array.ndim == ranks.get(name.rpartition(".")[2]):
-            parts |= {f"{name}.{d}": part for d, part in enumerate(array)}
-        else:
-            parts[name] = array
-    return parts
+dump = ONNX.dump
+"""The inputs W, R, B and P of ONNX nodes from the parameters of a network."""
 
-
-def load(
-    net: Cell | Layer, source: Mapping[str, Any], prefix: Prefix = "", *, dtype: DType | None = None
-) -> PyTree:
-    """The parameters of a network from the inputs W, R, B and P of ONNX nodes.
-
-    Args:
-      net: a cell or network; `infer` and `network` make the right one.
-      source: the arrays by name; what else a file holds must not stand below the prefix.
-      prefix: what stands before the names, or one for each layer.
-      dtype: the dtype to convert to; that of the arrays if None.
-
-    Returns:
-      Parameters as ``net.init`` gives them; without B or P in the source, theirs are zero.
-
-    Raises:
-      TypeError: for a network of cells that no library has.
-      ValueError: for cells that ONNX lacks, and with a line for each array that is missing,
-        surplus, of the wrong shape or dtype.
-
-    Example:
-      >>> import jaxrnn, numpy as np
-      >>> from jaxrnn.interop import onnx
-      >>> arrays = {"W": np.ones((1, 20, 3), "f"), "R": np.ones((1, 20, 5), "f")}
-      >>> onnx.load(jaxrnn.lstm, arrays).input_kernel.shape
-      (3, 20)
-    """
-    return convert.load(ONNX, net, _directions(source), prefix, dtype=dtype)
-
-
-def dump(net: Cell | Layer, params: PyTree, prefix: Prefix = "") -> dict[str, np.ndarray]:
-    """The inputs W, R, B and P of ONNX nodes from the parameters of a network.
-
-    Args:
-      net: a cell or network.
-      params: its parameters.
-      prefix: as in `load`.
-
-    Returns:
-      Numpy arrays by name.
-
-    Raises:
-      TypeError: for a network of cells that no library has, or other parameters.
-      ValueError: for cells that ONNX lacks, or parameters that have no place.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> from jaxrnn.interop import onnx
-      >>> arrays = onnx.dump(jaxrnn.gru, jaxrnn.gru.init(jax.random.key(0), 3, 5))
-      >>> {name: array.shape for name, array in arrays.items()}
-      {'W': (1, 15, 3), 'R': (1, 15, 5), 'B': (1, 30)}
-    """
-    parts: dict[str, list[np.ndarray]] = {}
-    for name, array in convert.dump(ONNX, net, params, prefix).items():
-        parts.setdefault(name[:-2], []).append(array)
-    return {name: np.stack(arrays) for name, arrays in parts.items()}
+infer = ONNX.infer
+"""The network that the inputs of ONNX nodes belong to; takes the nodes' `attributes`."""
 
 
 def network(
-    op_type: str, attributes: Mapping[str, Any] | None = None, *, peepholes: bool = False
+    op_type: str,
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    peepholes: bool = False,
+    use_bias: bool = True,
 ) -> Cell | Layer:
     """The cell of a node, or both directions of it.
 
@@ -163,6 +157,7 @@ def network(
       attributes: the node's attributes. A node of direction ``"reverse"`` is a cell, to be run
         by ``jaxrnn.scan(..., reverse=True)``.
       peepholes: whether the node has an input P.
+      use_bias: whether it has an input B.
 
     Raises:
       ValueError: for an unknown type, attribute, or value of one.
@@ -172,80 +167,46 @@ def network(
       >>> onnx.network("GRU", {"linear_before_reset": 1, "direction": "bidirectional"}).name
       'bidirectional(gru)'
     """
-    check_choice("op_type", op_type, tuple(KINDS))
+    check_choice("op_type", op_type, tuple(ACTIVATIONS))
     given = dict(attributes or {})
     if unknown := sorted(given.keys() - ATTRIBUTES):
         raise ValueError(f"attributes: expected some of {sorted(ATTRIBUTES)}, got {unknown}")
-    direction, clip = given.get("direction", "forward"), given.get("clip") or None
+    direction, clip = given.get("direction", "forward"), given.get("clip")
     check_choice("direction", direction, DIRECTIONS)
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip: expected a positive number or none, got {clip!r}")
     count, each = 1 + (direction == "bidirectional"), len(ACTIVATIONS[op_type])
     names = given.get("activations") or ACTIVATIONS[op_type] * count
     if len(names) != count * each:
         raise ValueError(f"activations: expected {count * each} for {op_type}, got {names}")
-    values = given.get("activation_alpha", ()), given.get("activation_beta", ())
-    phis = onnx_cells.activations(names, *values, clip)
-    free = onnx_cells.activations(names, *values, None)
+    alphas, betas = given.get("activation_alpha", ()), given.get("activation_beta", ())
+    phis = activations(names, alphas, betas, clip)
     made = []
     for d in range(count):
-        mine = slice(d * each, (d + 1) * each)
-        made.append(
-            onnx_cells.make(
-                KINDS[op_type],
-                tuple(phis[mine]),
-                peepholes=peepholes,
-                coupled=bool(given.get("input_forget")),
-                reset="after" if given.get("linear_before_reset") else "before",
-                bounded=free[mine][-1] if op_type == "LSTM" else None,
+        f, *rest = phis[d * each : (d + 1) * each]
+        if op_type == "RNN":
+            made.append(jaxrnn.make_elman(activation=f.option, use_bias=use_bias))
+        elif op_type == "GRU":
+            made.append(
+                jaxrnn.make_gru(
+                    reset="after" if given.get("linear_before_reset") else "before",
+                    gate_activation=f.option,
+                    candidate_activation=rest[0].option,
+                    use_bias=use_bias,
+                )
             )
-        )
+        else:
+            made.append(
+                jaxrnn.make_lstm(
+                    peepholes="diagonal" if peepholes else None,
+                    forget_gate="coupled" if given.get("input_forget") else True,
+                    gate_activation=f.option,
+                    candidate_activation=rest[0].option,
+                    output_activation=rest[1]._replace(clip=None).option,  # c is never clipped
+                    use_bias=use_bias,
+                )
+            )
     return made[0] if count == 1 else jaxrnn.bidirectional(*made)
-
-
-def infer(
-    source: Mapping[str, Any], prefix: str = "", *, attributes: Mapping[str, Any] | None = None
-) -> Any:
-    """The network that the inputs W, R, B and P of nodes belong to.
-
-    Args:
-      source: the arrays by name.
-      prefix: what stands before the names.
-      attributes: of the nodes, where they are not the default ones.
-
-    Returns:
-      A cell, both directions of one, or for several layers a stack.
-
-    Raises:
-      ValueError: if the arrays are of no such nodes.
-
-    Example:
-      >>> import numpy as np
-      >>> from jaxrnn.interop import onnx
-      >>> onnx.infer({"W": np.ones((2, 15, 3)), "R": np.ones((2, 15, 5))}).name
-      'bidirectional(gru_reset_before)'
-    """
-    start = base(prefix, ".")
-    shapes = {n: np.shape(to_numpy(a)) for n, a in flatten(source).items()}
-
-    def layer(at: str) -> Any:
-        shape = shapes.get(at + "R", ())
-        if len(shape) != 3 or not shape[2]:
-            return None
-        op_type = {1: "RNN", 3: "GRU", 4: "LSTM"}.get(shape[1] / shape[2])
-        given = dict(attributes or {})
-        if shape[0] == 2:
-            given["direction"] = "bidirectional"
-        return op_type and network(op_type, given, peepholes=at + "P" in shapes)
-
-    if (one := layer(start)) is not None:
-        return one
-    found: list[Any] = []
-    while one := layer(f"{start}{len(found)}."):
-        found.append(one)
-    if not found:
-        raise ValueError(
-            f"source: expected {start}R or {start}0.R (dirs, gates H, H), got {shapes}"
-        )
-    return jaxrnn.stack(*found)
 
 
 def run(
@@ -255,15 +216,16 @@ def run(
 
     Args:
       op_type: ``"RNN"``, ``"LSTM"`` or ``"GRU"``.
-      inputs: X, W, R, B, sequence_lens, initial_h, initial_c and P as far as there are any,
-        None for one left out.
+      inputs: X, W, R, B, sequence_lens, initial_h and, of an LSTM, initial_c and P as far as
+        there are any, None or ``""`` for one left out. All but sequence_lens are of one dtype.
       attributes: the node's attributes.
 
     Returns:
-      Y, Y_h and, of an LSTM, Y_c.
+      Y, Y_h and, of an LSTM, Y_c, of the dtype of X.
 
     Raises:
-      ValueError: for unknown attributes, or inputs of the wrong shape.
+      ValueError: for unknown attributes, too few or too many inputs, or inputs of the wrong
+        shape or of several dtypes.
 
     Example:
       >>> import numpy as np
@@ -273,11 +235,11 @@ def run(
       >>> y.shape, y_h.shape
       ((7, 1, 2, 5), (1, 2, 5))
     """
-    names = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-    given = {n: x for n, x in zip(names, inputs, strict=False) if x is not None}
     attributes = dict(attributes or {})
-    net = network(op_type, attributes, peepholes="P" in given)
-    params = load(net, {name: given[name] for name in ("W", "R", "B", "P") if name in given})
+    check_choice("op_type", op_type, tuple(ACTIVATIONS))
+    given = _given(op_type, inputs)
+    net = network(op_type, attributes, peepholes="P" in given, use_bias="B" in given)
+    params = load(net, {name: given[name] for name in "WRBP" if name in given})
     batch_major = bool(attributes.get("layout"))
     turn = (lambda x: jnp.swapaxes(jnp.asarray(x), 0, 1)) if batch_major else jnp.asarray
     xs, hidden = turn(given["X"]), given["R"].shape[2]
@@ -287,23 +249,17 @@ def run(
             f"{attributes['hidden_size']}"
         )
     units = structure.units(net)[0]
-    state = {n: turn(given[n]) for n in ("initial_h", "initial_c") if n in given}
     shape = (len(units), xs.shape[1], hidden)
-    for name, array in state.items():
+    state = {field: turn(given[n]) for n, field in STATES.items() if n in given}
+    for field, array in state.items():
         if array.shape != shape:
+            name = f"initial_{field}"
             raise ValueError(f"{name}: expected shape {shape} (dirs, B, H), got {array.shape}")
     carries = []
     for unit, mine in zip(units, structure.spread(net, params)[0], strict=True):
+        own = {field: array[unit.direction] for field, array in state.items()}
         carry = unit.cell.carry(mine, (xs.shape[1],))
-        d = unit.direction
-        if op_type == "LSTM":
-            if "initial_h" in state:
-                carry = carry._replace(h=state["initial_h"][d])
-            if "initial_c" in state:
-                carry = carry._replace(c=state["initial_c"][d])
-        elif "initial_h" in state:
-            carry = state["initial_h"][d]
-        carries.append(carry)
+        carries.append(carry._replace(**own) if op_type == "LSTM" else own.get("h", carry))
     last, ys = jaxrnn.scan(
         net,
         params,
@@ -315,9 +271,29 @@ def run(
     finals = structure.spread(net, last)[0]
     y = ys.reshape(*ys.shape[:2], len(units), hidden)  # (T, B, dirs, H)
     y = jnp.swapaxes(y, 0, 1) if batch_major else jnp.swapaxes(y, 1, 2)
-    if op_type != "LSTM":
-        return [y, turn(jnp.stack(finals))]
-    return [y, *(turn(jnp.stack([getattr(one, name) for one in finals])) for name in "hc")]
+    parts = zip(*finals, strict=True) if op_type == "LSTM" else [finals]
+    return [y, *(turn(jnp.stack(each)).astype(xs.dtype) for each in parts)]
+
+
+STATES = {"initial_h": "h", "initial_c": "c"}
+
+
+def _given(op_type: str, inputs: Sequence[Any]) -> dict[str, Any]:
+    """The inputs that are there, by name."""
+    names = INPUTS if op_type == "LSTM" else INPUTS[:6]
+    there = [None if isinstance(x, str) and not x else x for x in inputs]
+    if any(x is not None for x in there[len(names) :]):
+        raise ValueError(f"inputs: expected at most {len(names)} of {op_type}, got {len(there)}")
+    given = {n: to_numpy(x) for n, x in zip(names, there, strict=False) if x is not None}
+    if missing := [name for name in ("X", "W", "R") if name not in given]:
+        raise ValueError(f"inputs: expected X, W and R, missing {', '.join(missing)}")
+    ranks = {"X": 3, "W": 3, "R": 3}
+    if wrong := [f"{n} {given[n].shape}" for n, rank in ranks.items() if given[n].ndim != rank]:
+        raise ValueError(f"inputs: expected three axes, got {', '.join(wrong)}")
+    dtypes = {name: str(x.dtype) for name, x in given.items() if name != "sequence_lens"}
+    if len(set(dtypes.values())) > 1:
+        raise ValueError(f"inputs: expected one dtype, got {dtypes}")
+    return given
 
 
 def run_node(node: Any, inputs: Sequence[Any]) -> list[Array]:
@@ -331,7 +307,7 @@ def run_node(node: Any, inputs: Sequence[Any]) -> list[Array]:
       Arrays for the outputs that it names, in order.
 
     Raises:
-      ValueError: as `run`.
+      ValueError: as `run`, and for another number of inputs than the node names.
 
     Example:
       >>> import numpy as np, onnx
@@ -341,14 +317,24 @@ def run_node(node: Any, inputs: Sequence[Any]) -> list[Array]:
       >>> interop.onnx.run_node(node, arrays)[0].shape
       (1, 2, 5)
     """
-    attributes = {a.name: library("onnx").helper.get_attribute_value(a) for a in node.attribute}
+    named = [name for name in node.input if name]
+    if len(inputs) != len(named):
+        raise ValueError(f"inputs: expected {len(named)}, {', '.join(named)}, got {len(inputs)}")
+    left = iter(inputs)
+    every = [next(left) if name else None for name in node.input]
+    outputs = run(node.op_type, every, node_attributes(node))
+    return [y for name, y in zip(node.output, outputs, strict=False) if name]
+
+
+def node_attributes(node: Any) -> dict[str, Any]:
+    """The attributes of a ``NodeProto``, its strings decoded."""
+    value = library("onnx").helper.get_attribute_value
+    attributes = {one.name: value(one) for one in node.attribute}
     if "activations" in attributes:
         attributes["activations"] = [name.decode() for name in attributes["activations"]]
     if "direction" in attributes:
         attributes["direction"] = attributes["direction"].decode()
-    left = iter(inputs)
-    outputs = run(node.op_type, [next(left) if name else None for name in node.input], attributes)
-    return [y for name, y in zip(node.output, outputs, strict=False) if name]
+    return attributes
 
 
 def export(net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: bool = False) -> Any:
@@ -356,7 +342,8 @@ def export(net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: b
 
     Its inputs are ``xs`` (T, B, D), ``lengths`` (B,) of int32 and for each layer k the initial
     ``h_{k}`` and ``c_{k}`` (dirs, B, H); its outputs ``ys`` (T, B, dirs H) and for each layer the
-    last ``h_{k}_last`` and ``c_{k}_last``. T and B are free; dropout is left out.
+    last ``h_{k}_last`` and ``c_{k}_last``. T and B are free; dropout is left out. Its initializers
+    are called as those of `dump`, so that `infer` and `load` find them in a file.
 
     Args:
       net: a cell or network.
@@ -368,7 +355,7 @@ def export(net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: b
       A checked ``ModelProto`` of opset 14.
 
     Raises:
-      TypeError: for a network of cells that no library has, or other parameters.
+      TypeError: for a cell that was changed, or other parameters.
       ValueError: for cells that ONNX lacks, such as a projected LSTM.
 
     Example:
@@ -377,7 +364,7 @@ def export(net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: b
       >>> model = jaxrnn.interop.onnx.export(net, net.init(jax.random.key(0), 3, 5))
       >>> onnx.checker.check_model(model)
       >>> [node.op_type for node in model.graph.node]
-      ['LSTM', 'Transpose', 'Reshape', 'LSTM', 'Transpose', 'Reshape']
+      ['Constant', 'LSTM', 'Transpose', 'Reshape', 'LSTM', 'Transpose', 'Reshape']
     """
     from jaxrnn.interop.onnx_export import model
 

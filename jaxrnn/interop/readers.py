@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from jaxrnn.interop.names import flatten, library, to_numpy
+from jaxrnn.interop.onnx import CHANGING, node_attributes
 
 __all__ = ["read"]
 
@@ -33,7 +35,8 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Arrays:
     ``.h5``, ``.hdf5``, ``.weights.h5``   the arrays, by h5py; no link is followed
     ``.keras``                            the arrays in it; its configuration is not read
     ``.onnx``                             initializers, by the onnx library; external data
-                                          only from the file's own folder
+                                          only from the file's own folder; of a recurrent
+                                          node whose W is called ``0.W``, its attributes too
     ``.pt``, ``.pth``, ``.bin``           by ``torch.load(weights_only=True)``, never otherwise
     ====================================  ==================================================
 
@@ -184,27 +187,17 @@ def _keras(path: Path, max_bytes: int) -> Arrays:
 def _onnx(path: Path, max_bytes: int) -> Arrays:
     onnx = library("onnx")
     graph = onnx.load(os.fspath(path), load_external_data=False).graph
-    return {tensor.name: onnx_tensor(path, tensor, max_bytes) for tensor in graph.initializer}
+    arrays = {tensor.name: _onnx_tensor(path, tensor, max_bytes) for tensor in graph.initializer}
+    for node in graph.node:
+        kernel = node.input[1] if len(node.input) > 1 else ""
+        if node.op_type in ("RNN", "LSTM", "GRU") and re.search(r"(^|\.)W$", kernel):
+            attributes = node_attributes(node).items()
+            arrays |= {kernel[:-1] + k: np.array(v) for k, v in attributes if k in CHANGING}
+    return arrays
 
 
-def onnx_tensor(path: Path, tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarray:
-    """An initializer of an ONNX file, with its external data if they are in the file's folder.
-
-    Args:
-      path: the file.
-      tensor: the ``TensorProto``.
-      max_bytes: the most that it may take.
-
-    Raises:
-      ValueError: for data outside the folder, or a size that is not what the shape says.
-
-    Example:
-      >>> from pathlib import Path
-      >>> import onnx, numpy as np
-      >>> from jaxrnn.interop.readers import onnx_tensor
-      >>> onnx_tensor(Path("model.onnx"), onnx.numpy_helper.from_array(np.ones(3), "b")).shape
-      (3,)
-    """
+def _onnx_tensor(path: Path, tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarray:
+    """An initializer of an ONNX file, with its external data if they are in the file's folder."""
     onnx = library("onnx")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     if any(size < 0 for size in tensor.dims):

@@ -1,4 +1,8 @@
-"""What a cell or network is made of: its layers, directions, options and own layout."""
+"""What a cell or network is made of: its layers, directions, what it computes, its own layout.
+
+It goes by the records that the constructors leave in ``spec``: a cell that was changed since has
+none, and is refused, whatever it is called.
+"""
 
 from __future__ import annotations
 
@@ -9,62 +13,48 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrnn.base import Cell, Layer, Params, PyTree
-from jaxrnn.cells.blocks import ACTIVATIONS
-from jaxrnn.checks import check_matches, expected_params
+from jaxrnn.base import Cell, Layer, Params, PyTree, check_cell
+from jaxrnn.cells.elman import ElmanParams, ElmanSpec
+from jaxrnn.cells.gru import GRUParams, GRUSpec
+from jaxrnn.cells.lstm import LSTMParams, LSTMSpec, LSTMVariantParams
+from jaxrnn.cells.lstm_reference import LSTMReferenceSpec, fuse, unfuse
+from jaxrnn.checks import check_params, expected_params
 from jaxrnn.interop.layout import Layout, Sizes, cut, entry, join
-from jaxrnn.networks.directions import Directions
+from jaxrnn.networks.directions import BidirectionalSpec, Directions
+from jaxrnn.networks.stack import StackSpec
 
 __all__ = [
-    "DEFAULTS",
+    "HaikuLSTMSpec",
     "Unit",
-    "family",
     "gather",
+    "layers",
     "merges",
-    "option",
-    "output_size",
-    "own",
     "read",
     "spread",
     "units",
     "write",
 ]
 
-FAMILIES = {
-    "elman": "elman",
-    "gru": "gru",
-    "gru_reset_before": "gru",
-    "lstm": "lstm",
-    "lstm_haiku": "lstm",
-    "lstm_reference": "lstm",
-}
+Spec = ElmanSpec | GRUSpec | LSTMSpec
 
-DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "elman": {"activation": "tanh"},
-    "gru": {
-        "reset": "after",
-        "update": "keep",
-        "gate_activation": "sigmoid",
-        "candidate_activation": "tanh",
-    },
-    "lstm": {
-        "gate_activation": "sigmoid",
-        "peepholes": None,
-        "input_gate": True,
-        "forget_gate": True,
-        "output_gate": True,
-        "candidate_activation": "tanh",
-        "output_activation": "tanh",
-        "gate_recurrence": False,
-        "cell_clip": None,
-        "proj_size": None,
-        "projection_clip": None,
-    },
-}
-"""The options that change a family's function, with their defaults.
 
-The core's cells do not have all of them: those of `jaxrnn.interop.onnx` do.
-"""
+class HaikuLSTMSpec(NamedTuple):
+    """What `jaxrnn.interop.haiku.lstm` was made with: what it adds to the forget gate's bias."""
+
+    forget_offset: float = 1.0
+
+    def make(self) -> Cell:
+        """The cell."""
+        from jaxrnn.interop.haiku import lstm
+
+        return lstm
+
+
+_KINDS = {ElmanSpec: "elman", GRUSpec: "gru", LSTMSpec: "lstm"}
+_LSTMS = LSTMReferenceSpec | HaikuLSTMSpec
+"""The specs of cells that compute what ``make_lstm()`` does."""
+_INITIAL = ("recurrent_init", "forget_bias", "use_bias")
+"""The options that only ``init`` goes by."""
 
 
 class Unit(NamedTuple):
@@ -74,16 +64,10 @@ class Unit(NamedTuple):
       cell: the cell.
       layer: its layer, from 0, or None if the network is this one cell or layer.
       layers: how many layers there are.
-      nth: how many layers before it are of its family.
+      nth: how many layers before it are of its kind.
       direction: 0 forward, 1 backward.
       directions: how many directions its layer has.
       named: whether a prefix names its layer alone.
-
-    Example:
-      >>> import jaxrnn
-      >>> from jaxrnn.interop.structure import units
-      >>> [[unit.layer for unit in layer] for layer in units(jaxrnn.rnn(jaxrnn.gru, 2))]
-      [[0], [1]]
     """
 
     cell: Cell
@@ -94,16 +78,69 @@ class Unit(NamedTuple):
     directions: int = 1
     named: bool = False
 
+    @property
+    def spec(self) -> Spec:
+        """What the cell computes."""
+        spec = self.cell.spec
+        return spec if isinstance(spec, Spec) else LSTMSpec()
+
+    @property
+    def kind(self) -> str:
+        """Which of elman, gru and lstm it is."""
+        return _KINDS[type(self.spec)]
+
+    @property
+    def options(self) -> dict[str, tuple[Any, Any]]:
+        """The options that change what the cell computes: value and default by name."""
+        spec, defaults = self.spec, type(self.spec)._field_defaults
+        names = [name for name in spec._fields if name not in _INITIAL]
+        return {name: (getattr(spec, name), defaults[name]) for name in names}
+
+    def option(self, name: str) -> Any:
+        """The value of an option, None for a kind of cell that has no such option."""
+        return getattr(self.spec, name, None)
+
+    @property
+    def use_bias(self) -> bool:
+        """Whether its ``init`` gives biases."""
+        return getattr(self.cell.spec, "use_bias", True)
+
+    def own(self, *, bias: bool = True) -> Layout:
+        """The layout of its own parameters, the names those of the fields."""
+        spec = self.spec
+        gates = "".join(spec.blocks) if isinstance(spec, LSTMSpec) else _GATES[self.kind]
+        entries = [entry("input_kernel", "W", gates), entry("recurrent_kernel", "R", gates)]
+        entries += [entry("bias", "b", gates)] * bias
+        entries += [entry("recurrent_bias", "s", "n")] * (bias and self.option("reset") == "after")
+        if isinstance(spec, LSTMSpec) and spec.peepholes:
+            entries.append(entry("peephole_kernel", "p", "".join(spec.gates)))
+        entries += [entry("projection_kernel", "Q", "")] * bool(self.option("proj_size"))
+        offset = getattr(self.cell.spec, "forget_offset", 0.0)
+        offsets = (("bf", offset),) if offset else ()
+        return Layout(tuple(entries), self.option("update") or "keep", offsets)
+
+    def sizes(self, input_size: int, hidden_size: int) -> Sizes:
+        """Its sizes; the output's is that of a projection if there is one."""
+        if not self.option("proj_size"):
+            return Sizes(input_size, hidden_size, hidden_size)
+        expected = expected_params(self.cell, 1, hidden_size, np.dtype("float32"))
+        return Sizes(input_size, hidden_size, expected.recurrent_kernel.shape[0])
+
+
+_GATES = {"elman": "h", "gru": "rzn"}
+
+
+def layers(net: Cell | Layer) -> tuple[Cell | Layer, ...]:
+    """The layers of a stack, or the cell or layer itself."""
+    return net.spec.cells if isinstance(net.spec, StackSpec) else (net,)
+
 
 def units(net: Cell | Layer) -> list[list[Unit]]:
     """The cells of a network: for each layer, those of its directions.
 
-    Args:
-      net: a cell, or what `jaxrnn.rnn`, `jaxrnn.stack` or `jaxrnn.bidirectional` make of
-        cells.
-
     Raises:
-      TypeError: for anything else, such as a stack of stacks.
+      TypeError: unless it is a cell of make_elman, make_lstm or make_gru, or what `jaxrnn.rnn`,
+        `jaxrnn.stack` or `jaxrnn.bidirectional` make of such.
 
     Example:
       >>> import jaxrnn
@@ -111,257 +148,93 @@ def units(net: Cell | Layer) -> list[list[Unit]]:
       >>> len(units(jaxrnn.rnn(jaxrnn.lstm, 3, bidirectional=True))[2])
       2
     """
-    if not isinstance(net, Cell | Layer):
-        raise TypeError(f"net: expected a Cell or a Layer, got {type(net).__name__}")
-
-    def directions(layer: Cell | Layer, k: int | None, layers: int = 1) -> list[Unit]:
-        if isinstance(layer.parts, Directions):
-            for cell in layer.parts:
-                if not isinstance(cell, Cell) or cell.parts:
-                    raise TypeError(f"net: expected cells in {layer.name!r}, got {cell.name!r}")
-            return [
-                Unit(cell, k, layers, direction=d, directions=2)
-                for d, cell in enumerate(layer.parts)
-            ]
-        if layer.parts or not isinstance(layer, Cell):
-            raise TypeError(f"net: expected a cell or both directions of one, got {layer.name!r}")
-        return [Unit(layer, k, layers)]
-
-    if isinstance(net.parts, Directions) or not net.parts:
-        return [directions(net, None)]
+    check_cell("net", net)
+    rows = layers(net)
     count: Counter[str] = Counter()
     grid = []
-    for k, layer in enumerate(net.parts):
-        row = directions(layer, k, len(net.parts))
-        kind = family(row[0].cell)
-        grid.append([unit._replace(nth=count[kind]) for unit in row])
-        count[kind] += 1
+    for k, layer in enumerate(rows):
+        spec = layer.spec
+        both = isinstance(spec, BidirectionalSpec)
+        cells: Any = (spec.cell, spec.backward) if both else (layer,)
+        for cell in cells:
+            if isinstance(cell, Layer):
+                name = repr(cell.name)
+                raise TypeError(f"net: expected a cell or both directions of one, got {name}")
+            if not isinstance(cell.spec, Spec | _LSTMS):
+                raise TypeError(
+                    "net: expected a cell of make_elman, make_lstm or make_gru, got "
+                    f"{cell.name!r}, which was changed or is not one of these"
+                )
+        number = k if isinstance(net.spec, StackSpec) else None
+        row = [Unit(c, number, len(rows), 0, d, len(cells)) for d, c in enumerate(cells)]
+        grid.append([unit._replace(nth=count[row[0].kind]) for unit in row])
+        count[row[0].kind] += 1
     return grid
 
 
 def merges(net: Cell | Layer) -> list[Any]:
-    """How each layer of a network joins its directions.
-
-    Args:
-      net: as for `units`.
-
-    Example:
-      >>> import jaxrnn
-      >>> from jaxrnn.interop.structure import merges
-      >>> merges(jaxrnn.rnn(jaxrnn.lstm, 2, bidirectional=True, merge="sum"))
-      ['sum', 'sum']
-    """
-    plain = isinstance(net.parts, Directions) or not net.parts
-    return [dict(layer.options).get("merge", "concat") for layer in ([net] if plain else net.parts)]
+    """How each layer of a network joins its directions."""
+    return [getattr(layer.spec, "merge", "concat") for layer in layers(net)]
 
 
 def gather(net: Cell | Layer, grid: list[list[Params]]) -> PyTree:
-    """The parameters of a network out of those of its cells, ordered as in `units`.
-
-    Args:
-      net: the network.
-      grid: the parameters of every cell.
-
-    Example:
-      >>> import jaxrnn
-      >>> from jaxrnn.interop.structure import gather
-      >>> gather(jaxrnn.rnn(jaxrnn.gru, 2), [["first"], ["second"]])
-      ('first', 'second')
-    """
-    layers = [row[0] if len(row) == 1 else Directions(*row) for row in grid]
-    plain = isinstance(net.parts, Directions) or not net.parts
-    return layers[0] if plain else tuple(layers)
+    """The parameters of a network out of those of its cells, ordered as in `units`."""
+    rows = [row[0] if len(row) == 1 else Directions(*row) for row in grid]
+    return tuple(rows) if isinstance(net.spec, StackSpec) else rows[0]
 
 
 def spread(net: Cell | Layer, params: PyTree) -> list[list[Params]]:
     """The parameters of every cell of a network, the inverse of `gather`.
 
-    Args:
-      net: the network.
-      params: its parameters.
-
     Raises:
       TypeError: if their structure is not the network's.
-
-    Example:
-      >>> import jaxrnn
-      >>> from jaxrnn.interop.structure import spread
-      >>> spread(jaxrnn.rnn(jaxrnn.gru, 2), ("first", "second"))
-      [['first'], ['second']]
     """
     grid = units(net)
-    plain = isinstance(net.parts, Directions) or not net.parts
-    layers = [params] if plain else params
-    if not isinstance(layers, tuple | list) or len(layers) != len(grid):
+    rows = params if isinstance(net.spec, StackSpec) else [params]
+    if not isinstance(rows, tuple | list) or len(rows) != len(grid):
         raise TypeError(f"params: expected a tuple of {len(grid)} for {net.name!r}")
-    for k, (row, layer) in enumerate(zip(grid, layers, strict=True)):
-        if len(row) == 2 and not isinstance(layer, Directions):
-            raise TypeError(f"params: expected Directions in layer {k}, got {type(layer).__name__}")
-    return [
-        list(layer) if len(row) == 2 else [layer] for row, layer in zip(grid, layers, strict=True)
-    ]
+    for k, (row, mine) in enumerate(zip(grid, rows, strict=True)):
+        if len(row) == 2 and not isinstance(mine, Directions):
+            raise TypeError(f"params: expected Directions in layer {k}, got {type(mine).__name__}")
+    return [list(mine) if len(row) == 2 else [mine] for row, mine in zip(grid, rows, strict=True)]
 
 
-def family(cell: Cell) -> str:
-    """Which of elman, gru and lstm a cell is.
-
-    Args:
-      cell: the cell.
+def read(unit: Unit, params: Params) -> tuple[dict[str, np.ndarray], Sizes]:
+    """The pieces of a cell's parameters, and its sizes; without biases there are no b and s.
 
     Raises:
-      TypeError: for a cell of another kind.
-
-    Example:
-      >>> import jaxrnn
-      >>> from jaxrnn.interop.structure import family
-      >>> family(jaxrnn.gru_reset_before)
-      'gru'
-    """
-    kind = FAMILIES.get(cell.name if not cell.name.startswith("lstm(") else "lstm")
-    if kind is None:
-        raise TypeError(
-            f"net: expected cells of make_elman, make_lstm or make_gru, got {cell.name!r}, "
-            "which no other library has"
-        )
-    return kind
-
-
-def option(cell: Cell, name: str) -> Any:
-    """The value of an option that changes a cell's function; an activation by its name.
-
-    Args:
-      cell: the cell.
-      name: the option.
-
-    Example:
-      >>> import jaxrnn
-      >>> from jaxrnn.interop.structure import option
-      >>> option(jaxrnn.gru_reset_before, "reset")
-      'before'
-    """
-    value = dict(cell.options).get(name, DEFAULTS[family(cell)][name])
-    return {phi: known for known, phi in ACTIVATIONS.items()}.get(value, value)
-
-
-def own(cell: Cell) -> Layout:
-    """The layout of a cell's own parameters, the names those of its fields.
-
-    Args:
-      cell: the cell.
-
-    Example:
-      >>> import jaxrnn
-      >>> from jaxrnn.interop.structure import own
-      >>> own(jaxrnn.gru).entries[3].rows
-      (('sn',),)
-    """
-    kind = family(cell)
-    if cell.name == "lstm_reference":
-        fields = {"input_kernel": "W", "recurrent_kernel": "R", "bias": "b"}
-        return Layout(
-            tuple(entry(f"{g}.{name}", t, g) for g in "ifgo" for name, t in fields.items())
-        )
-    gates = {"elman": "h", "gru": "rzn", "lstm": "ifgo"}[kind]
-    if kind == "lstm":
-        lacks = [
-            g
-            for g, gate in zip("ifo", ("input", "forget", "output"), strict=True)
-            if option(cell, f"{gate}_gate") is not True
-        ]
-        gates = "".join(g for g in gates if g not in lacks)
-    entries = [
-        entry("input_kernel", "W", gates),
-        entry("recurrent_kernel", "R", gates),
-        entry("bias", "b", gates),
-    ]
-    if kind == "gru":
-        if option(cell, "reset") == "after":
-            entries.append(entry("recurrent_bias", "s", "n"))
-        return Layout(tuple(entries), update=option(cell, "update"))
-    if kind == "lstm":
-        if option(cell, "peepholes") == "diagonal":
-            entries.append(entry("peephole_kernel", "p", gates.replace("g", "")))
-        if option(cell, "proj_size"):
-            entries.append(entry("projection_kernel", "Q", ""))
-    return Layout(tuple(entries), offsets=(("bf", 1.0),) if cell.name == "lstm_haiku" else ())
-
-
-def output_size(cell: Cell, hidden_size: int) -> int:
-    """The size of a cell's output.
-
-    Args:
-      cell: the cell.
-      hidden_size: H.
-
-    Example:
-      >>> import jaxrnn
-      >>> from jaxrnn.interop.structure import output_size
-      >>> output_size(jaxrnn.make_lstm(proj_size=2), 5)
-      2
-    """
-    expected = expected_params(cell, 1, hidden_size, np.dtype("float32"))
-    leaf = expected.i if cell.name == "lstm_reference" else expected
-    return leaf.recurrent_kernel.shape[0]
-
-
-def _names(tree: PyTree) -> tuple[list[str], list[Any], Any]:
-    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-    return names, [leaf for _, leaf in leaves], structure
-
-
-def read(cell: Cell, params: Params, where: str) -> tuple[dict[str, np.ndarray], Sizes]:
-    """The pieces of a cell's parameters, and its sizes.
-
-    Args:
-      cell: the cell.
-      params: its parameters.
-      where: what errors call them.
-
-    Raises:
-      TypeError: for parameters of another structure.
+      TypeError: for parameters of another cell.
       ValueError: for a wrong shape.
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.interop.structure import read
-      >>> pieces, sizes = read(jaxrnn.elman, jaxrnn.elman.init(jax.random.key(0), 3, 5), "params")
+      >>> from jaxrnn.interop.structure import Unit, read
+      >>> pieces, sizes = read(Unit(jaxrnn.elman), jaxrnn.elman.init(jax.random.key(0), 3, 5))
       >>> sorted(pieces), sizes.input
       (['Rh', 'Wh', 'bh'], 3)
     """
-    names, leaves, _ = _names(params)
-    leaf = dict(zip(names, leaves, strict=True))
-    first = leaf.get("input_kernel", leaf.get("i.input_kernel"))
-    if first is None or np.ndim(first) != 2 or cell.hidden_size is None:
-        raise TypeError(
-            f"{where}: expected parameters of {cell.name!r}, got {type(params).__name__}"
-        )
-    hidden = cell.hidden_size(params)
-    sizes = Sizes(first.shape[0], hidden, output_size(cell, hidden))
-    expected = expected_params(cell, sizes.input, hidden, np.dtype(first.dtype))
-    check_matches(where, params, expected, f"the cell {cell.name!r} with H = {hidden}")
-    pieces = {}
-    for one in own(cell).entries:
-        pieces |= cut(one, np.asarray(leaf[one.name]), sizes)
+    apart = isinstance(unit.cell.spec, LSTMReferenceSpec)
+    first: Any = getattr(params, "i", None) if apart else params  # a gate stands for all four
+    kernel = getattr(first, "input_kernel", None)
+    like = jax.ShapeDtypeStruct((1, 1), np.dtype("float32"))
+    if kernel is not None and np.ndim(kernel) == 2:
+        like = jax.ShapeDtypeStruct((1, kernel.shape[0]), kernel.dtype)
+    check_params(unit.cell, params, like, inputs="input_kernel")
+    params = fuse(params) if apart else params
+    entries = unit.own(bias=params.bias is not None).entries
+    hidden = params.input_kernel.shape[1] // len(entries[0].rows[0])
+    sizes, pieces = unit.sizes(like.shape[1], hidden), {}
+    for one in entries:
+        pieces |= cut(one, np.asarray(getattr(params, one.name)), sizes)
     return pieces, sizes
 
 
-def write(cell: Cell, pieces: Mapping[str, np.ndarray], sizes: Sizes) -> Params:
-    """A cell's parameters out of their pieces, the inverse of `read`.
-
-    Args:
-      cell: the cell.
-      pieces: arrays by piece.
-      sizes: its sizes.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> from jaxrnn.interop.structure import read, write
-      >>> params = jaxrnn.lstm.init(jax.random.key(0), 3, 5)
-      >>> write(jaxrnn.lstm, *read(jaxrnn.lstm, params, "params")).bias.shape
-      (20,)
-    """
-    arrays = {one.name: join(one, pieces) for one in own(cell).entries}
-    dtype = next(iter(arrays.values())).dtype
-    names, _, structure = _names(expected_params(cell, sizes.input, sizes.hidden, dtype))
-    return jax.tree.unflatten(structure, [jax.numpy.asarray(arrays[name]) for name in names])
+def write(unit: Unit, pieces: Mapping[str, np.ndarray]) -> Params:
+    """A cell's parameters out of their pieces, the inverse of `read`."""
+    spec = unit.spec
+    record: Any = {"elman": ElmanParams, "gru": GRUParams, "lstm": LSTMVariantParams}[unit.kind]
+    if isinstance(spec, LSTMSpec) and spec.plain:
+        record = LSTMParams
+    entries = unit.own(bias=any(name[0] == "b" for name in pieces)).entries
+    params = record(**{one.name: jax.numpy.asarray(join(one, pieces)) for one in entries})
+    return unfuse(params) if isinstance(unit.cell.spec, LSTMReferenceSpec) else params

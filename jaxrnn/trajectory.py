@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,91 +35,17 @@ import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
-from jax.extend.core import Literal
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, add, restart, select
 from jaxrnn.solvers import Solver
+from jaxrnn.steps import Steps, divide, linearize, project
 
-__all__ = [
-    "TRAJECTORY",
-    "Steps",
-    "begin",
-    "by_chunk",
-    "depends",
-    "pre_activations",
-    "project",
-    "trajectory",
-]
+__all__ = ["TRAJECTORY", "begin", "by_chunk", "trajectory"]
 
 TRAJECTORY = "jaxrnn_trajectory"
 """The checkpoint name of the carries, for `jax.checkpoint` policies."""
 
 tree_map = jax.tree.map
-
-
-class Steps(NamedTuple):
-    """What the steps of a sequence are given, leaves with a leading time axis.
-
-    Attributes:
-      xs: the inputs.
-      valid: booleans ``(T, *batch)`` or None; False leaves the carry untouched.
-      reset: booleans ``(T, *batch)`` or None; True restarts before the step.
-      keys: PRNG keys ``(T,)`` for a cell that draws noise, or None.
-
-    Where parts of the carry have flags or keys of their own, they are a prefix tree of it.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxrnn.trajectory import Steps
-      >>> Steps(jnp.ones((3, 2, 4))).xs.shape
-      (3, 2, 4)
-    """
-
-    xs: PyTree
-    valid: PyTree = None
-    reset: PyTree = None
-    keys: PyTree = None
-
-
-def project(cell: Cell, params: Params, steps: Steps) -> PyTree:
-    """The projected inputs of some steps, noise included; what is not valid is not looked at.
-
-    Args:
-      cell: the cell.
-      params: its parameters.
-      steps: some steps.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> from jaxrnn.trajectory import Steps, project
-      >>> params = jaxrnn.lstm.init(jax.random.key(0), 3, 5)
-      >>> project(jaxrnn.lstm, params, Steps(jax.numpy.ones((7, 3)))).shape
-      (7, 20)
-    """
-    z = cell.project(params, select(steps.valid, steps.xs, tree_map(jnp.zeros_like, steps.xs)))
-    if steps.keys is None or cell.randomize is None:
-        return z
-    return jax.vmap(partial(cell.randomize, params))(z, steps.keys)
-
-
-def pre_activations(cell: Cell, params: Params, steps: Steps, before: Carry) -> PyTree:
-    """Z of some steps at once, from the carries before them.
-
-    Args:
-      cell: the cell.
-      params: its parameters.
-      steps: some steps.
-      before: the carry that each of them begins with, leaves ``(T, *batch, ...)``.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> from jaxrnn.trajectory import Steps, pre_activations
-      >>> params = jaxrnn.elman.init(jax.random.key(0), 3, 5)
-      >>> steps = Steps(jax.numpy.ones((7, 3)))
-      >>> pre_activations(jaxrnn.elman, params, steps, jax.numpy.ones((7, 5))).shape
-      (7, 5)
-    """
-    return add(project(cell, params, steps), cell.recurrent(params, before))
 
 
 def by_chunk(
@@ -202,7 +128,8 @@ def begin(start: Carry, again: Carry, carries: Carry, steps: Steps, reverse: boo
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxrnn.trajectory import Steps, begin
+      >>> from jaxrnn.steps import Steps
+      >>> from jaxrnn.trajectory import begin
       >>> begin(jnp.ones(1), jnp.zeros(1), jnp.array([[2.0], [3.0]]), Steps(None), False).tolist()
       [[1.0], [2.0]]
     """
@@ -211,29 +138,6 @@ def begin(start: Carry, again: Carry, carries: Carry, steps: Steps, reverse: boo
         return held
     everywhere = tree_map(lambda a, b: jnp.broadcast_to(a, b.shape), again, held)
     return select(steps.reset, everywhere, held)
-
-
-class _Parts(NamedTuple):
-    """A pytree as its leaves that can be differentiated, and the others.
-
-    ``join(floats, rest)`` is the tree again.
-    """
-
-    floats: list[Any]
-    rest: list[Any]
-    join: Callable[[list[Any], list[Any]], PyTree]
-
-
-def _divide(tree: PyTree) -> _Parts:
-    leaves, structure = jax.tree.flatten(tree)
-    floating = [jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in leaves]
-
-    def join(floats: list[Any], rest: list[Any]) -> PyTree:
-        mine, others = iter(floats), iter(rest)
-        return structure.unflatten([next(mine) if each else next(others) for each in floating])
-
-    pick = lambda wanted: [x for x, each in zip(leaves, floating, strict=True) if each is wanted]  # noqa: E731
-    return _Parts(pick(True), pick(False), join)
 
 
 def _flags(flags: PyTree, carry: Carry) -> PyTree:
@@ -282,7 +186,8 @@ def trajectory(
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.trajectory import Steps, trajectory
+      >>> from jaxrnn.steps import Steps
+      >>> from jaxrnn.trajectory import trajectory
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> h = jaxrnn.gru.carry(params)
       >>> h, hs = trajectory(jaxrnn.gru, params, h, h, Steps(jax.numpy.ones((7, 3))),
@@ -290,7 +195,7 @@ def trajectory(
       >>> h.shape, hs.shape
       ((5,), (7, 5))
     """
-    parts = [_divide(tree) for tree in (params, initial, again, steps.xs)]
+    parts = [divide(tree) for tree in (params, initial, again, steps.xs)]
     state = parts[1].join
 
     def join(floats: list[list[Any]], rest: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -313,7 +218,7 @@ def trajectory(
             return solver.solve(advance, carry, inputs, reverse)
 
         last, carries = by_chunk(piece, initial, steps, None, chunk, reverse)
-        return (*_divide(last)[:2], *_divide(carries)[:2])
+        return (*divide(last)[:2], *divide(carries)[:2])
 
     @partial(solve.defjvp, symbolic_zeros=True)
     def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -328,7 +233,7 @@ def trajectory(
         def piece(v: list[Array], part: tuple[Any, ...], start: Carry) -> tuple[Any, Any]:
             steps, dxs, carries = part
             held = begin(start, again, carries, steps, reverse)
-            coefficients, apply = _linearize(cell, params, held, steps, dparams, dxs)
+            coefficients, apply = linearize(cell, params, held, steps, dparams, dxs)
 
             def advance(v: list[Array], step: tuple[Any, ...]) -> list[Array]:
                 coefficients, valid, reset = step
@@ -354,124 +259,6 @@ def trajectory(
     return state(last, last_rest), state(carries, carries_rest)
 
 
-def _linearize(
-    cell: Cell, params: Params, held: Carry, steps: Steps, dparams: Any, dxs: Any
-) -> tuple[PyTree, Callable[[PyTree, list[Array]], list[Array]]]:
-    """The tangent system of some steps about the carries that they begin with.
-
-    Returns ``(coefficients, apply)``: ``apply(coefficients[t], v)`` is the next v.
-    """
-    p, s, x = _divide(params), _divide(held), _divide(steps.xs)
-
-    def pre(params: list[Array], xs: list[Array]) -> PyTree:
-        mine = steps._replace(xs=x.join(xs, x.rest))
-        return pre_activations(cell, p.join(params, p.rest), mine, held)
-
-    z = _divide(pre(p.floats, x.floats))
-    dz = _push(lambda *at: _divide(pre(*at)).floats, (p.floats, x.floats), (dparams, dxs))
-
-    def update(params: Any, s_floats: Any, z_floats: Any, s_rest: Any, z_rest: Any) -> list[Array]:
-        carry, mine = s.join(s_floats, s_rest), z.join(z_floats, z_rest)
-        return _divide(cell.update(p.join(params, p.rest), carry, mine)).floats
-
-    points = (s.floats, z.floats), (s.rest, z.rest)
-    residuals, local, uses_params = _linearize_each(update, p.floats, *points)
-    direct = None
-    if uses_params:
-        at = lambda params: update(params, *points[0], *points[1])  # noqa: E731
-        direct = _push(at, (p.floats,), (dparams,))
-    if direct is not None:  # what is a parameter itself has no time axis
-        direct = [jnp.broadcast_to(d, leaf.shape) for d, leaf in zip(direct, s.floats, strict=True)]
-    zero_s, zero_z = ([jnp.zeros_like(leaf[0]) for leaf in leaves] for leaves in points[0])
-
-    def linear_part(s_rest: Any, z_rest: Any) -> Callable[[list[Array]], list[Array]]:
-        """V -> R v, as a part of dz; R may depend on what of the carry has no derivative."""
-
-        def recurrent(leaves: list[Array]) -> list[Array]:
-            zh = cell.recurrent(params, s.join(leaves, s_rest))
-            return _divide(add(z.join(zero_z, z_rest), zh)).floats
-
-        return jax.linearize(recurrent, zero_s)[1]
-
-    fixed = None if s.rest else linear_part([], tree_map(lambda leaf: leaf[0], z.rest))
-
-    def apply(coefficients: PyTree, v: list[Array]) -> list[Array]:
-        residual, dz, direct, rest = coefficients
-        moved = (fixed or linear_part(*rest))(v)
-        moved = moved if dz is None else [a + b for a, b in zip(dz, moved, strict=True)]
-        new = local(residual, v, moved)
-        return new if direct is None else [a + b for a, b in zip(new, direct, strict=True)]
-
-    return (residuals, dz, direct, points[1]), apply
-
-
-def _linearize_each(
-    f: Callable[..., list[Array]], params: list[Array], points: Any, rest: Any
-) -> tuple[list[Array], Callable[..., list[Array]], bool]:
-    """Linearise f at every time step in bulk.
-
-    Returns the residuals that vary over time, with a leading time axis;
-    ``local(residuals[t], *tangents)``; and whether f reads the parameters at all. Residuals
-    that do not vary (a kernel inside an update) are kept once.
-    """
-    structure = None
-
-    def at(params: list[Array], points: Any, rest: Any) -> list[Array]:
-        nonlocal structure
-        linear = jax.linearize(lambda *point: f(params, *point, *rest), *points)[1]
-        leaves, structure = jax.tree.flatten(linear)
-        return leaves
-
-    one = jax.eval_shape(lambda t: tree_map(lambda leaf: leaf[0], t), (points, rest))
-    jaxpr = jax.make_jaxpr(at)(params, *one).jaxpr
-    count = len(params)
-    varies = _reached(jaxpr, jaxpr.invars[count:])
-    uses_params = not set(jaxpr.invars[:count]).isdisjoint(_read(jaxpr))
-    axes = [0 if each else None for each in varies]
-    leaves = jax.vmap(partial(at, params), out_axes=axes)(points, rest)
-    fixed = [leaf for leaf, each in zip(leaves, varies, strict=True) if not each]
-
-    def local(residuals: list[Array], *tangents: PyTree) -> list[Array]:
-        mine, constant = iter(residuals), iter(fixed)
-        joined = [next(mine) if each else next(constant) for each in varies]
-        return jax.tree.unflatten(structure, joined)(*tangents)
-
-    varying = [leaf for leaf, each in zip(leaves, varies, strict=True) if each]
-    return varying, local, uses_params
-
-
-def _reached(jaxpr: Any, inputs: Any) -> list[bool]:
-    """Which outputs of a jaxpr depend on these of its inputs."""
-    seen = set(inputs)
-    for eqn in jaxpr.eqns:
-        if any(not isinstance(v, Literal) and v in seen for v in eqn.invars):
-            seen.update(eqn.outvars)
-    return [not isinstance(v, Literal) and v in seen for v in jaxpr.outvars]
-
-
-def _read(jaxpr: Any) -> set[Any]:
-    """The variables that a jaxpr reads."""
-    read = [*jaxpr.outvars, *(v for eqn in jaxpr.eqns for v in eqn.invars)]
-    return {v for v in read if not isinstance(v, Literal)}
-
-
-def depends(f: Callable[..., PyTree], x: PyTree, *others: PyTree) -> bool:
-    """Whether f looks at its first argument, told by a trace.
-
-    Args:
-      f: the function.
-      x: its first argument, or the shapes of it.
-      *others: the others, alike.
-
-    Example:
-      >>> from jaxrnn.trajectory import depends
-      >>> depends(lambda x: 2 * x, 1.0), depends(lambda x, y: 2 * y, 1.0, 1.0)
-      (True, False)
-    """
-    jaxpr = jax.make_jaxpr(f)(x, *others).jaxpr
-    return any(_reached(jaxpr, jaxpr.invars[: len(jax.tree.leaves(x))]))
-
-
 def _is_zero(tangent: Any) -> bool:
     return isinstance(tangent, SymbolicZero)
 
@@ -482,23 +269,6 @@ def _tangent(tangents: list[Any], primals: list[Any]) -> list[Array] | None:
         return None
     pairs = zip(tangents, primals, strict=True)
     return [jnp.zeros_like(x) if _is_zero(t) else t for t, x in pairs]
-
-
-def _push(
-    f: Callable[..., list[Array]], points: tuple[Any, ...], tangents: tuple[Any, ...]
-) -> list[Array] | None:
-    """The derivative of f along the tangents that there are; None if there are none."""
-    there = [k for k, tangent in enumerate(tangents) if tangent is not None]
-    if not there:
-        return None
-
-    def g(*some: Any) -> list[Array]:
-        full = list(points)
-        for k, x in zip(there, some, strict=True):
-            full[k] = x
-        return f(*full)
-
-    return jax.jvp(g, tuple(points[k] for k in there), tuple(tangents[k] for k in there))[1]
 
 
 def _nothing(leaves: list[Any]) -> list[Any]:

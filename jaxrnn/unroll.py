@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxrnn import checks
 from jaxrnn.base import (
@@ -25,7 +24,8 @@ from jaxrnn.base import (
 )
 from jaxrnn.closures import hoist
 from jaxrnn.solvers import Solver, sequential
-from jaxrnn.trajectory import Steps, begin, by_chunk, depends, pre_activations, trajectory
+from jaxrnn.steps import Steps
+from jaxrnn.trajectory import trajectory
 
 __all__ = ["Options", "run", "scan", "step_keys", "turn", "unroll"]
 
@@ -374,7 +374,7 @@ def unroll(
 
     Example:
       >>> import jax, jaxrnn
-      >>> from jaxrnn.trajectory import Steps
+      >>> from jaxrnn.steps import Steps
       >>> from jaxrnn.unroll import Options, unroll
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> h = jaxrnn.gru.carry(params)
@@ -405,8 +405,8 @@ def _unrolled(
     if isinstance(time, int) and time == 0:
         one = tree_map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), steps)
         rest = (cell, hold, reverse, return_carries, chunk, solver)
-        outputs = jax.eval_shape(partial(_unrolled, *rest), params, initial, again, one)
-        empty = tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), outputs[1:])
+        shapes = jax.eval_shape(partial(_unrolled, *rest), params, initial, again, one)[1:]
+        empty = tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), shapes)
         return initial, *empty
     end = None
     if steps.reset is None:
@@ -424,11 +424,8 @@ def _unrolled(
     last, carries = trajectory(
         cell, params, initial, again, steps, solver=solver, reverse=reverse, chunk=size
     )
-    ys = _outputs(cell, params, initial, again, carries, steps, z, size, reverse)
-    if hold:
-        ys = _held(ys, steps, reverse)
-    else:
-        ys = select(steps.valid, ys, tree_map(_blank, ys))
+    about = initial, again, carries
+    ys = outputs(cell, params, about, steps, z, chunk=size, reverse=reverse, hold=hold)
     return restart(end, again, last), ys, carries if return_carries else None
 
 
@@ -488,74 +485,3 @@ def _chunk(zx: PyTree, time: Any) -> int | None:
     most = min(CHUNK_MAX, CHUNK_BYTES // max(sum(sizes), 1), time)
     divisors = [n for n in range(max(1, most // 2), most + most // 8 + 1) if time % n == 0]
     return min(divisors, key=lambda n: abs(n - most), default=max(1, most))
-
-
-def _outputs(
-    cell: Cell,
-    params: Params,
-    initial: Carry,
-    again: Carry,
-    carries: Carry,
-    steps: Steps,
-    z: PyTree,
-    size: int | None,
-    reverse: bool,
-) -> PyTree:
-    """The outputs of all steps at once, or by chunks where an output looks at z."""
-    one = tree_map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), carries)
-    if not depends(lambda z, carry: cell.output(params, carry, z), z, one):
-        time = jax.tree.leaves(carries)[0].shape[0]
-        blank = tree_map(lambda leaf: jnp.zeros((time, *leaf.shape), leaf.dtype), z)
-        return _checked(cell, cell.output(params, carries, blank), steps)
-
-    def piece(start: Carry, part: tuple[Steps, Carry], _: None) -> tuple[Carry, PyTree]:
-        steps, carries = part
-        held = begin(start, again, carries, steps, reverse)
-        ys = cell.output(params, carries, pre_activations(cell, params, steps, held))
-        return tree_map(lambda leaf: leaf[0 if reverse else -1], carries), ys
-
-    if size is not None:  # what is rebuilt for one chunk is not kept for the others
-        piece = jax.checkpoint(piece, prevent_cse=False)
-    return _checked(cell, by_chunk(piece, initial, (steps, carries), None, size, reverse)[1], steps)
-
-
-def _checked(cell: Cell, ys: PyTree, steps: Steps) -> PyTree:
-    lead = jax.tree.leaves(steps.xs)[0]
-    wanted = lead.shape[: lead.ndim - cell.axes]
-    for leaf in jax.tree.leaves(ys):
-        if leaf.shape[: len(wanted)] != wanted:
-            one = jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
-            raise ValueError(
-                f"cell: expected outputs with the batch axes {wanted[1:]}, got "
-                f"{checks.describe(one)} from {cell.name!r}"
-            )
-    return ys
-
-
-def _blank(leaf: Array) -> Array:
-    """Zeros; of keys there are none."""
-    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.extended) else jnp.zeros_like(leaf)
-
-
-def _held(ys: PyTree, steps: Steps, reverse: bool) -> PyTree:
-    """Outputs with those of skipped steps the last valid ones of the same sequence."""
-    if steps.valid is None:
-        return ys
-
-    def one(valid: Array, ys: PyTree, reset: Array | None = None) -> PyTree:
-        turned = (lambda leaf: jnp.flip(leaf, 0)) if reverse else (lambda leaf: leaf)
-        at = jnp.arange(valid.shape[0], dtype=jnp.int32).reshape(-1, *(1,) * (valid.ndim - 1))
-        newest = lax.cummax(jnp.where(turned(valid), at, -1), axis=0)
-        first = 0 if reset is None else lax.cummax(jnp.where(turned(reset), at, 0), axis=0)
-        there, index = newest >= first, jnp.maximum(newest, 0)
-
-        def pick(leaf: Array) -> Array:
-            wide = index.reshape(index.shape + (1,) * (leaf.ndim - index.ndim))
-            found = jnp.take_along_axis(turned(leaf), wide, axis=0)
-            return turned(select(there, found, _blank(found)))
-
-        return tree_map(pick, ys)
-
-    if steps.reset is None:
-        return jax.tree.map(one, steps.valid, ys)
-    return jax.tree.map(lambda v, r, ys: one(v, ys, r), steps.valid, steps.reset, ys)

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "jaxrnn"
 
 CORE = (
     *("checks", "base", "initializers", "cells"),
-    *("solvers", "trajectory", "closures", "unroll", "networks", "functional"),
+    *("solvers", "steps", "trajectory", "closures", "outputs", "unroll", "networks", "functional"),
 )
 """Each imports only what stands to its left."""
 USERS = ("decoding", "learning", "analysis")

@@ -23,6 +23,7 @@ from jaxrnn.base import (
     select,
 )
 from jaxrnn.closures import hoist
+from jaxrnn.outputs import outputs
 from jaxrnn.solvers import Solver, sequential
 from jaxrnn.steps import Steps
 from jaxrnn.trajectory import trajectory

@@ -21,7 +21,7 @@ CASES = {
     "linen_lstm": jaxrnn.lstm,
     "linen_gru": jaxrnn.gru,
     "haiku_lstm": jaxrnn.lstm,
-    "haiku_gru": jaxrnn.gru_reset_before,
+    "haiku_gru": jaxrnn.cells.gru_reset_before,
 }
 
 

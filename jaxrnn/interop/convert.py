@@ -26,11 +26,8 @@ Prefix = str | Sequence[str]
 """What stands before the names: one for the network, or one for each of its layers."""
 
 
-class _Placed(NamedTuple):
-    """A cell with the layout of its arrays, whole names."""
-
-    unit: Unit
-    layout: Layout
+_Placed = tuple[Unit, Layout]
+"""A cell with the layout of its arrays, whole names."""
 
 
 def _place(
@@ -44,7 +41,7 @@ def _place(
     grid, known = structure.units(net), set(names)
     _refuse(library, net, grid)
     alone = not isinstance(prefix, str)
-    prefixes = [base(one, library.separator) for one in ([prefix] if not alone else prefix)]
+    prefixes = [base(one, library.separator) for one in (prefix if alone else [prefix])]
     if alone and len(prefixes) != len(grid):
         raise ValueError(
             f"prefix: expected one, or one for each of {len(grid)} layers, got {len(prefixes)}"
@@ -53,7 +50,7 @@ def _place(
     def place(unit: Unit, start: str) -> _Placed:
         unit = unit._replace(layer=None, layers=1, named=True) if alone else unit
         layout = library.layout(unit, lambda name: start + name in known, **options)
-        return _Placed(unit, layout.at(start))
+        return unit, layout.at(start)
 
     starts = prefixes if alone else prefixes * len(grid)
     placed = [[place(unit, start) for unit in row] for row, start in zip(grid, starts, strict=True)]
@@ -97,38 +94,25 @@ def _alike(library: Format, rows: list[list[tuple[Unit, int | None]]]) -> None:
 
 
 def _sizes(
-    placed: _Placed, arrays: Mapping[str, Any], before: int | None, beside: Sizes | None
+    unit: Unit, layout: Layout, arrays: Mapping[str, Any], before: int | None, beside: Sizes | None
 ) -> Sizes | None:
     """The sizes of a cell: its hidden size from its own arrays, its input from the layer below."""
-    hidden = input_size = None
-    found = {}
-    for one in placed.layout.entries:
-        array = arrays.get(one.name)
-        if array is not None and len(getattr(array, "shape", ())) == 2:
-            rows, columns = array.shape[::-1] if one.transposed else array.shape
-            tensors = "".join(dict.fromkeys(row[0][0] for row in one.rows))
-            found.setdefault(tensors, (rows, columns, columns // len(one.rows[0])))
-    if "Q" in found:
-        hidden = found["Q"][0]
-    elif "R" in found and "Q" not in placed.layout.pieces:
-        hidden = found["R"][0]
-    hidden = hidden or next((one[2] for one in found.values() if one[2]), None)
-    hidden = beside.hidden if beside else hidden
+    rows, widths = {}, []
+    for one in layout.entries:
+        shape = getattr(arrays.get(one.name), "shape", ())
+        if len(shape) == 2:
+            height, width = shape[::-1] if one.transposed else shape
+            rows.setdefault("".join(dict.fromkeys(row[0][0] for row in one.rows)), height)
+            widths.append(width // len(one.rows[0]))
+    hidden = rows.get("Q") or (rows.get("R") if "Q" not in layout.pieces else None)
+    hidden = beside.hidden if beside else hidden or next((one for one in widths if one), None)
     if not hidden:
         return None
-    sizes = placed.unit.sizes(0, hidden)
-    if "W" in found:
-        input_size = found["W"][0]
-    elif "WR" in found:
-        input_size = found["WR"][0] - sizes.output
-    input_size = before or (beside.input if beside else None) or input_size
-    return sizes._replace(input=max(input_size or 0, 0))  # 0 is not known
-
-
-def _absent(placed: list[list[_Placed]], arrays: Mapping[str, Any]) -> set[str]:
-    """The groups of optional arrays of which there is none."""
-    entries = [e for row in placed for one in row for e in one.layout.entries if e.optional]
-    return {e.optional for e in entries} - {e.optional for e in entries if e.name in arrays}
+    sizes = unit.sizes(0, hidden)
+    own = rows.get("W", rows.get("WR", 0) - sizes.output)
+    return sizes._replace(
+        input=max(before or (beside and beside.input) or own, 0)
+    )  # 0 is not known
 
 
 class _Found(NamedTuple):
@@ -143,25 +127,24 @@ def _find(
     library: Format, net: Cell | Layer, placed: list[list[_Placed]], arrays: Mapping[str, Any]
 ) -> tuple[list[list[_Found]], list[str]]:
     """The pieces of every cell, and all that is wrong with the arrays."""
-    absent, problems, used = _absent(placed, arrays), [], set()
+    entries = [one for row in placed for _, layout in row for one in layout.entries]
+    there = {one.optional for one in entries if one.name in arrays} | {""}
     grid: list[list[_Found]] = []
-    before = None
+    problems, used, before = [], set(), None
     for row, merge in zip(placed, structure.merges(net), strict=True):
         beside, outputs = None, []
         grid.append([])
-        for one in row:
-            sizes = beside = _sizes(one, arrays, before, beside)
+        for unit, layout in row:
+            sizes = beside = _sizes(unit, layout, arrays, before, beside)
             pieces: dict[str, np.ndarray] = {}
-            for item in one.layout.entries:
-                if item.optional in absent:
-                    continue
+            for item in (one for one in layout.entries if one.optional in there):
                 used.add(item.name)
                 problem, array = _check(item, arrays.get(item.name), sizes)
                 if problem:
                     problems.append(problem)
                 elif array is not None and sizes is not None:
                     pieces |= cut(item, array, sizes)
-            grid[-1].append(_Found(one, pieces, sizes))
+            grid[-1].append(_Found((unit, layout), pieces, sizes))
             outputs.append(sizes.output if sizes else None)
         known = None not in outputs
         before = (sum(outputs) if merge == "concat" else outputs[0]) if known else None
@@ -185,16 +168,16 @@ def _check(item: Entry, leaf: Any, sizes: Sizes | None) -> tuple[str, np.ndarray
     return "", array
 
 
-def _dtype(grid: list[list[_Found]], dtype: DType | None) -> tuple[Any, str]:
+def _dtype(grid: list[list[_Found]], dtype: DType | None) -> tuple[Any, list[str]]:
     """The dtype to convert to, and what is wrong with it."""
     pieces = [piece for row in grid for one in row for piece in one.pieces.values()]
     dtypes = {str(piece.dtype) for piece in pieces}
     wanted = jnp.dtype(dtype or min(dtypes, default="float32"))
     if dtype is None and len(dtypes) > 1:
-        return wanted, f"dtypes: expected one, got {sorted(dtypes)}; or give dtype"
+        return wanted, [f"dtypes: expected one, got {sorted(dtypes)}; or give dtype"]
     if jax.dtypes.canonicalize_dtype(wanted) != wanted:
-        return wanted, f"dtypes: {wanted} needs jax_enable_x64, or give dtype='float32'"
-    return wanted, ""
+        return wanted, [f"dtypes: {wanted} needs jax_enable_x64, or give dtype='float32'"]
+    return wanted, []
 
 
 def load(
@@ -203,11 +186,11 @@ def load(
     """What `jaxrnn.interop.format.Format.load` does."""
     arrays, prefix = library.names(source, prefix, net)
     placed, prefixes = _place(library, net, prefix, arrays, {})
-    _alike(library, [[(one.unit, None) for one in row] for row in placed])
+    _alike(library, [[(unit, None) for unit, _ in row] for row in placed])
     arrays = {name: leaf for name, leaf in arrays.items() if name.startswith(tuple(prefixes))}
     grid, problems = _find(library, net, placed, arrays)
     wanted, problem = _dtype(grid, dtype)
-    problems += [problem] * bool(problem)
+    problems += problem
     filled: list[list[PyTree]] = []
     for row in grid if not problems else []:
         filled.append([])
@@ -245,10 +228,9 @@ def _fit(
         for t in "WRbs":
             if t + other in pieces and pieces[t + one].tobytes() != pieces.pop(t + other).tobytes():
                 lost.append(f"the gates {one} and {other} share {t}, and these differ")
-    apart = (
-        {"sn"} if unit.option("reset") == "after" else set()
-    )  # inside the product, it cannot join the other
-    for name in [name for name in pieces if name[0] == "s" and name not in wanted.pieces | apart]:
+    # Inside the reset product, a bias cannot join the other.
+    stay = wanted.pieces | ({"sn"} if unit.option("reset") == "after" else set())
+    for name in [name for name in pieces if name[0] == "s" and name not in stay]:
         piece, bias = pieces.pop(name), "b" + name[1:]
         # Where it is zero the other bias stays as it is, to the sign of its own zeros.
         pieces[bias] = np.where(piece == 0, pieces.get(bias, 0), pieces.get(bias, 0) + piece)
@@ -262,13 +244,10 @@ def _fit(
 
 def _fill(pieces: Mapping[str, np.ndarray], layout: Layout, sizes: Sizes) -> dict[str, np.ndarray]:
     """With zeros for the pieces that are not there."""
-    dtype = next(iter(pieces.values())).dtype
     height = {"W": [sizes.input], "R": [sizes.output]}
-    zeros = {
-        name: np.zeros((*height.get(name[0], []), sizes.hidden), dtype)
-        for name in layout.pieces - pieces.keys()
-    }
-    return {**pieces, **zeros}
+    shapes = {name: (*height.get(name[0], []), sizes.hidden) for name in layout.pieces}
+    dtype = next(iter(pieces.values())).dtype
+    return {name: np.zeros(shape, dtype) for name, shape in shapes.items()} | dict(pieces)
 
 
 def dump(

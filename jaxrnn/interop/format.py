@@ -19,16 +19,8 @@ __all__ = ["Format"]
 Names = dict[str, Any]
 
 
-def _same(arrays: Names) -> Any:
-    return arrays
-
-
 def _spec(unit: Unit) -> Any:
     return unit.kind, {name: value for name, value in unit.options.items() if name != "update"}
-
-
-def _none(name: str) -> bool:
-    return False
 
 
 @dataclass(frozen=True)
@@ -53,9 +45,8 @@ class Format:
       holds: what one module of the library holds, whose cells must therefore be alike.
       alike: what of a cell must be so; by default all that no conversion changes.
       biasless: whether the library has modules without biases.
-      flatten: names and arrays out of a source; by default those of nested mappings.
-      find: ``find(source, prefix, net)`` for a library whose names depend on more than that:
-        the names, and the prefix that is left of it.
+      find: ``find(source, prefix, net)`` where names are not just those of nested mappings:
+        the arrays by name, and the prefix that they have; the net is None in `infer`.
       nest: what `dump` returns, out of whole names and arrays.
       ignored: whether a name is none of the conversion's business, such as a PRNG state.
     """
@@ -70,17 +61,15 @@ class Format:
     holds: Literal["cell", "layer", "network"] = "cell"
     alike: Callable[[Unit], Any] = _spec
     biasless: bool = False
-    flatten: Callable[[Any], Names] | None = None
-    find: Callable[[Any, Prefix, Any], Names] | None = None
-    nest: Callable[[Names], Any] = _same
-    ignored: Callable[[str], bool] = _none
+    find: Callable[[Any, Prefix, Any], tuple[Names, Prefix]] | None = None
+    nest: Callable[[Names], Any] = dict
+    ignored: Callable[[str], bool] = lambda name: False
 
     def names(self, source: Any, prefix: Prefix, net: Any = None) -> tuple[Names, Prefix]:
         """The arrays of a source by whole name, and what stands before the names."""
         if self.find is not None:
-            return self.find(source, prefix, net), ""
-        flat = self.flatten or (lambda source: flatten(source, self.separator))
-        return flat(source), prefix
+            return self.find(source, prefix, net)
+        return flatten(source, self.separator), prefix
 
     def load(
         self, net: Cell | Layer, source: Any, prefix: Prefix = "", *, dtype: DType | None = None

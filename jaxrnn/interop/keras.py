@@ -89,7 +89,7 @@ def _groups(source: Mapping[str, Any], prefix: str) -> list[list[dict[str, Any]]
     return list(layers.values())
 
 
-def _find(source: Any, prefix: Prefix, net: Any) -> dict[str, Any]:
+def _find(source: Any, prefix: Prefix, net: Any) -> tuple[dict[str, Any], Prefix]:
     """The arrays by the names of `_layout`, whatever Keras calls them."""
     prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
     groups = [group for one in prefixes for group in _groups(source, one)]
@@ -111,7 +111,7 @@ def _find(source: Any, prefix: Prefix, net: Any) -> dict[str, Any]:
                 f"{which[min(len(got), 2)]} the product, and {unit.cell.name!r} resets "
                 f"{which[len(bias.rows)]} it: they are different functions"
             )
-    return named
+    return named, ""
 
 
 KERAS = Format(

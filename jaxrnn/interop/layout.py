@@ -109,11 +109,11 @@ def _piece_shape(piece: str, sizes: Sizes) -> tuple[int, ...]:
 
 def shape(entry: Entry, sizes: Sizes) -> tuple[int, ...]:
     """The shape of an entry's array in a cell of these sizes."""
-    shapes = [[_piece_shape(piece, sizes) for piece in row] for row in entry.rows]
-    columns = sum(one[-1] for one in shapes[0])
-    if len(shapes[0][0]) == 1:
+    shapes = [_piece_shape(row[0], sizes) for row in entry.rows]
+    columns = shapes[0][-1] * len(entry.rows[0])
+    if len(shapes[0]) == 1:
         return (columns,) if len(shapes) == 1 else (len(shapes), columns)
-    rows = sum(row[0][0] for row in shapes)
+    rows = sum(one[0] for one in shapes)
     return (columns, rows) if entry.transposed else (rows, columns)
 
 
@@ -127,19 +127,13 @@ def cut(entry: Entry, array: np.ndarray, sizes: Sizes) -> dict[str, np.ndarray]:
       >>> pieces["br"].tolist()
       [3.0, 4.0]
     """
-    array = array.T if entry.transposed else array
     vectors = len(_piece_shape(entry.rows[0][0], sizes)) == 1
-    pieces, top = {}, 0
-    for row in entry.rows:
-        height = 1 if vectors else _piece_shape(row[0], sizes)[0]
-        band = np.atleast_2d(array)[top : top + height]
-        top += height
-        left = 0
-        for piece in row:
-            width = _piece_shape(piece, sizes)[-1]
-            block = band[:, left : left + width]
-            pieces[piece] = block[0] if vectors else block
-            left += width
+    heights = [1 if vectors else _piece_shape(row[0], sizes)[0] for row in entry.rows]
+    table = np.atleast_2d(array.T if entry.transposed else array)
+    pieces: dict[str, np.ndarray] = {}
+    for row, band in zip(entry.rows, np.split(table, np.cumsum(heights)[:-1]), strict=True):
+        blocks = np.split(band, len(row), axis=1)
+        pieces |= {p: block[0] if vectors else block for p, block in zip(row, blocks, strict=True)}
     return pieces
 
 

@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any
 
 import jaxrnn
+from jaxrnn.interop.convert import Prefix
 from jaxrnn.interop.format import Format, both
 from jaxrnn.interop.layout import Entry, Layout, entry
 from jaxrnn.interop.names import flatten, nest
@@ -83,9 +84,9 @@ def _layer(arrays: dict[str, Any], at: str) -> Any:
     return wrapped(lambda at: next((kinds[n] for n in kinds if at + n in arrays), None), at)
 
 
-def _flatten(source: Any) -> dict[str, Any]:
+def _find(source: Any, prefix: Prefix, net: Any) -> tuple[dict[str, Any], Prefix]:
     inner = source.get("params") if isinstance(source, Mapping) else None
-    return flatten(inner if isinstance(inner, Mapping) else source, "/")
+    return flatten(inner if isinstance(inner, Mapping) else source, "/"), prefix
 
 
 LINEN = Format(
@@ -96,7 +97,7 @@ LINEN = Format(
     "[cell/]in/kernel, ii/kernel or i/kernel, forward_rnn/... or layers_0/...",
     separator="/",
     layers="layers_{}/",
-    flatten=_flatten,
+    find=_find,
     nest=partial(nest, separator="/"),
 )
 """What flax.linen has, for the conversion."""

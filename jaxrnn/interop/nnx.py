@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jaxrnn
+from jaxrnn.interop.convert import Prefix
 from jaxrnn.interop.format import Format, blocks
 from jaxrnn.interop.layout import Layout, entry
 from jaxrnn.interop.linen import HAS, place, wrapped
@@ -56,9 +57,9 @@ def _layer(arrays: dict[str, Any], at: str) -> Any:
     return wrapped(cell, at)
 
 
-def _flatten(source: Any) -> dict[str, Any]:
+def _find(source: Any, prefix: Prefix, net: Any) -> tuple[dict[str, Any], Prefix]:
     names = flatten(source, "/")
-    return {name.removesuffix("/value"): leaf for name, leaf in names.items()}
+    return {name.removesuffix("/value"): leaf for name, leaf in names.items()}, prefix
 
 
 def _nest(arrays: dict[str, Any]) -> Any:
@@ -80,7 +81,7 @@ NNX = Format(
     "[cell/]dense_h/kernel or ii/kernel, forward_rnn/... or layers/0/...",
     separator="/",
     layers="layers/{}/",
-    flatten=_flatten,
+    find=_find,
     nest=_nest,
     ignored=lambda name: "rngs" in name.split("/"),
 )

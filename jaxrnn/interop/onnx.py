@@ -30,6 +30,7 @@ import jaxrnn
 from jaxrnn.base import Array, Cell, Layer, PyTree
 from jaxrnn.checks import check_choice
 from jaxrnn.interop import structure
+from jaxrnn.interop.convert import Prefix
 from jaxrnn.interop.format import Format
 from jaxrnn.interop.layout import Entry, Layout, entry
 from jaxrnn.interop.names import flatten, library, to_numpy
@@ -63,7 +64,7 @@ def _layout(unit: Unit, has: Callable[[str], bool]) -> Layout:
     return Layout(tuple(entries)).at("" if alone else f"{unit.layer}.")
 
 
-def _flatten(source: Mapping[str, Any]) -> dict[str, Any]:
+def _find(source: Any, prefix: Prefix, net: Any) -> tuple[dict[str, Any], Prefix]:
     """Each direction's arrays by themselves."""
     parts = {}
     for name, leaf in flatten(source).items():
@@ -73,7 +74,7 @@ def _flatten(source: Mapping[str, Any]) -> dict[str, Any]:
             parts |= {f"{name}.{d}": part for d, part in enumerate(array)}
         else:
             parts[name] = array
-    return parts
+    return parts, prefix
 
 
 def _nest(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -127,7 +128,7 @@ ONNX = Format(
     holds="layer",
     alike=_alike,
     biasless=True,
-    flatten=_flatten,
+    find=_find,
     nest=_nest,
     ignored=lambda name: name.rpartition(".")[2] in CHANGING,
 )

@@ -50,7 +50,8 @@ def from_jax(name, seed, init, apply, split):
     weight = rng.normal(size=ys.shape)
     dxs = jax.grad(lambda xs: jnp.sum(apply(tree, xs) * weight))(xs)
     leaves, _ = jax.tree_util.tree_flatten_with_path(split(tree))
-    weights = {"/".join(key.key for key in path): leaf for path, leaf in leaves}
+    name_of = jax.tree_util.keystr
+    weights = {name_of(path, simple=True, separator="/"): leaf for path, leaf in leaves}
     save(name, weights, xs, ys, dxs, weight)
 
 

@@ -12,7 +12,17 @@ PACKAGE = Path(__file__).parent.parent / "jaxrnn"
 
 CORE = (
     *("checks", "base", "initializers", "cells"),
-    *("solvers", "steps", "trajectory", "closures", "outputs", "unroll", "networks", "functional"),
+    *(
+        "solvers",
+        "steps",
+        "trajectory",
+        "closures",
+        "outputs",
+        "options",
+        "unroll",
+        "networks",
+        "functional",
+    ),
 )
 """Each imports only what stands to its left."""
 USERS = ("decoding", "learning", "analysis")

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 
 from jaxrnn.base import Array, Cell, Layer, PyTree, Spec, check_cell, documented, restart, select
 from jaxrnn.checks import arrays, check_choice, check_params, check_parts
+from jaxrnn.options import Options, step_keys, turn
 from jaxrnn.steps import Steps
-from jaxrnn.unroll import Options, run, step_keys, turn, unroll
+from jaxrnn.unroll import run, unroll
 
 __all__ = ["BidirectionalSpec", "Directions", "bidirectional"]
 

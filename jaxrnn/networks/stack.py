@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, check_cell, documented
 from jaxrnn.checks import check_parts, check_positive
 from jaxrnn.networks.directions import Merge, bidirectional
-from jaxrnn.unroll import Options, run
+from jaxrnn.options import Options
+from jaxrnn.unroll import run
 
 __all__ = ["StackSpec", "rnn", "stack"]
 
@@ -38,19 +39,21 @@ class StackSpec(NamedTuple):
 
 def _rates(dropout: Rates, count: int) -> tuple[float, ...]:
     """A rate for the output of every layer, or an error that says what is wrong with them."""
-    each = not isinstance(dropout, int | float)
-    rates = tuple(dropout) if each else (dropout,) * (count - 1) + (0.0,)
-    for rate in (*rates, 0.0 if each else dropout):
+    one = not isinstance(dropout, tuple | list)
+    rates: tuple[Any, ...] = (dropout,) if one else tuple(dropout)
+    for rate in rates:
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
             raise ValueError(f"dropout: expected a rate in [0, 1), got {rate!r}")
-    if each and len(rates) not in (count - 1, count):
-        raise ValueError(
-            f"dropout: expected one rate, or {count - 1} or {count} of them, got {len(rates)}"
-        )
-    if not each and dropout and count == 1:
+    if one and dropout and count == 1:
         raise ValueError(
             f"dropout: expected 0 for a single layer, got {dropout!r}: one rate is of every "
             f"layer's output but the last; dropout=({dropout!r},) drops that of the last too"
+        )
+    if one:
+        rates *= count - 1
+    if len(rates) not in (count - 1, count):
+        raise ValueError(
+            f"dropout: expected one rate, or {count - 1} or {count} of them, got {len(rates)}"
         )
     return tuple(map(float, rates + (0.0,) * (count - len(rates))))
 

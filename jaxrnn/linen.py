@@ -3,7 +3,8 @@
 They register the parameters and call `jaxrnn.scan`, with the conventions of
 `flax.linen.RNN`: batch-major sequences ``(*batch, T, D)`` unless ``time_major``,
 ``seq_lengths``, ``initial_carry``, ``return_carry``, ``reverse`` and ``keep_order``. Each
-has a cell beside it that runs inside `flax.linen.RNN` itself.
+has a cell beside it that runs inside `flax.linen.RNN` itself. The carry of an LSTM is
+`LSTMCarry`, in Flax's order (c, h).
 
 >>> import jax, jaxrnn
 >>> model = jaxrnn.linen.LSTM(5, num_layers=2)
@@ -18,18 +19,17 @@ has a cell beside it that runs inside `flax.linen.RNN` itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
-import jax.numpy as jnp
 from flax import linen as nn
-from flax.core import FrozenDict
 
-from jaxrnn import _flax
 from jaxrnn import cells as _cells
-from jaxrnn._flax import from_params
-from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params
-from jaxrnn.checks import expected_params
-from jaxrnn.initializers import Initializer
+from jaxrnn._flax import running
+from jaxrnn._flax.carries import LSTMCarry
+from jaxrnn._flax.linen import Parameters, params_of
+from jaxrnn._flax.names import from_params
+from jaxrnn.base import Array, Carry, Cell, Layer, Params, check_cell
+from jaxrnn.solvers import Solver
 
 __all__ = [
     "GRU",
@@ -37,6 +37,7 @@ __all__ = [
     "Elman",
     "ElmanCell",
     "GRUCell",
+    "LSTMCarry",
     "LSTMCell",
     "Recurrent",
     "RecurrentCell",
@@ -44,67 +45,8 @@ __all__ = [
     "to_params",
 ]
 
-_INIT_OPTIONS = {  # attribute of a module: option of a cell's init
-    "kernel_init": "kernel_init",
-    "recurrent_kernel_init": "recurrent_init",
-    "bias_init": "bias_init",
-    "forget_bias": "forget_bias",
-    "reset_bias": "reset_bias",
-}
 
-
-class _Parameters(nn.Module):
-    """Registers the parameters of a network as named leaves."""
-
-    features: int | tuple[int, ...]
-    cell: Cell | Layer
-    dtype: DType | None = None
-    param_dtype: DType = jnp.float32
-    kernel_init: Initializer | None = None
-    recurrent_kernel_init: Initializer | None = None
-    bias_init: Initializer | None = None
-    init_options: Mapping[str, Any] = FrozenDict()
-    sharding: Mapping[str, tuple[str | None, ...]] = FrozenDict()
-    deterministic: bool | None = None
-    rng_collection: str = "dropout"
-
-    @property
-    def network(self) -> Any:
-        """The `Cell` or `Layer` whose parameters these are."""
-        return self.cell
-
-    def _bind(self, inputs: Array) -> tuple[Params, Array]:
-        net, dtype = self.network, jnp.dtype(self.param_dtype)
-        names = from_params(expected_params(net, inputs.shape[-1], self.features, dtype))
-        values = {
-            n: self.get_variable("params", n) for n in names if self.has_variable("params", n)
-        }
-        if len(values) < len(names) and self.is_mutable_collection("params"):
-            values = self._draw(inputs.shape[-1]) | values
-        # Shapes are checked below, all leaves at once; what is missing is Flax's own error.
-        named = {name: self.param(name, lambda _, name=name: values[name]) for name in names}
-        return _flax.bind(net, named, inputs, features=self.features, dtype=self.dtype)
-
-    def _draw(self, in_features: int) -> dict[str, Any]:
-        options = {option: getattr(self, name, None) for name, option in _INIT_OPTIONS.items()}
-        options = {k: v for k, v in options.items() if v is not None} | dict(self.init_options)
-        key, net = self.make_rng("params"), self.network
-        params = net.init(key, in_features, self.features, dtype=self.param_dtype, **options)
-
-        def box(leaf: Array, names: tuple[str | None, ...] | None) -> Any:
-            return leaf if names is None else nn.Partitioned(leaf, names=names)
-
-        return _flax.with_sharding(from_params(params), self.sharding, box)
-
-    def _key(self, deterministic: bool | None) -> Array | None:
-        if not self.network.stochastic:
-            return None
-        if nn.merge_param("deterministic", self.deterministic, deterministic):
-            return None
-        return self.make_rng(self.rng_collection)
-
-
-class Recurrent(_Parameters):
+class Recurrent(Parameters):
     r"""A recurrent network over a sequence, out of any cell or layer.
 
     .. math:: s_t, y_t = \mathrm{step}(\theta, s_{t-1}, x_t)
@@ -112,7 +54,12 @@ class Recurrent(_Parameters):
     The parameters are those of `network`, as named leaves: ``input_kernel``,
     ``recurrent_kernel``, ``bias`` of one layer; under ``forward`` and ``backward`` of a
     bidirectional one; under ``layer_0``, ``layer_1``, … of more than one layer (see
-    `from_params` and `to_params`). The carry is that of `jaxrnn.scan`.
+    `from_params` and `to_params`). Each of these is a module of its own, and what a layer
+    returns, a dict of ``carry`` and time-major ``ys``, is what ``capture_intermediates`` sees
+    of it. The carry is that of `jaxrnn.scan`, but that of an LSTM an `LSTMCarry`.
+
+    Initialisers may be wrapped by `flax.linen.with_partitioning` or
+    ``with_logical_partitioning``: the names are those of the axes of the whole leaf.
 
     Attributes:
       features: H, the `hidden_size` of the cell's ``init``; a tuple of one per layer for
@@ -121,13 +68,12 @@ class Recurrent(_Parameters):
       dtype: of the computation: inputs and parameters are cast to it. Inferred from them if
         None.
       param_dtype: of the parameters as they are stored.
-      kernel_init: initialiser of input kernels; None leaves the cell's own default here and
-        below. It is called once per gate, see `jaxrnn.initializers`.
+      use_bias: whether there are biases; None leaves the cell's own default here and below.
+      kernel_init: initialiser of input kernels. It is called once per gate, see
+        `jaxrnn.initializers`.
       recurrent_kernel_init: initialiser of recurrent kernels.
       bias_init: initialiser of biases.
       init_options: further options of the cell's ``init``.
-      sharding: names of the axes of leaves by their last name, such as
-        ``{"input_kernel": (None, "model")}``, for `flax.linen.Partitioned`.
       deterministic: whether dropout is off, here or when called, as in
         `flax.linen.Dropout`; needed only where there is something random.
       rng_collection: the name of the PRNG stream of dropout.
@@ -137,11 +83,14 @@ class Recurrent(_Parameters):
       merge: how directions are joined, as in `jaxrnn.bidirectional`.
       time_major: sequences are ``(T, *batch, D)``, otherwise ``(*batch, T, D)``.
       return_carry: return ``(carry, ys)``, otherwise only ys.
+      return_carries: return ``(carry, ys, carries)``, with the carry after every step.
       reverse: run from the last valid step to the first; outputs come in that order, with
         the padding at the end, unless `keep_order`.
       keep_order: with `reverse`, return outputs in the order of the inputs.
-      chunk: steps per chunk, as in `jaxrnn.scan`.
-      unroll: steps per loop iteration, as in `jaxrnn.scan`.
+      gaps: outputs of skipped steps, as in `jaxrnn.scan`, as the next three.
+      solver: who solves for the carries, None for one step after the other.
+      chunk: steps per chunk.
+      unroll: steps per loop iteration.
 
     Example:
       >>> import jax, jaxrnn
@@ -160,15 +109,21 @@ class Recurrent(_Parameters):
     merge: str | Callable[[Array, Array], Array] = "concat"
     time_major: bool = False
     return_carry: bool = False
+    return_carries: bool = False
     reverse: bool = False
     keep_order: bool = False
+    gaps: Literal["zero", "hold"] = "zero"
+    solver: Solver | None = None
     chunk: int | None = None
     unroll: int = 1
 
     @property
     def network(self) -> Any:
-        """The `Cell` or `Layer` that `jaxrnn.scan` runs: what `to_params` gives fits it."""
-        return _flax.network(
+        """The `Cell` or `Layer` that `jaxrnn.scan` runs: what `to_params` gives fits it.
+
+        Of one layer it is the cell, or `jaxrnn.bidirectional` of it; of more, `jaxrnn.rnn`.
+        """
+        return running.network(
             self.cell,
             self.num_layers,
             bidirectional=self.bidirectional,
@@ -185,11 +140,13 @@ class Recurrent(_Parameters):
         init_key: Array | None = None,
         seq_lengths: Array | None = None,
         return_carry: bool | None = None,
+        return_carries: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
         mask: Array | None = None,
         reset: Array | None = None,
+        reset_carry: Carry | None = None,
         start: int | Array = 0,
         deterministic: bool | None = None,
     ) -> Any:
@@ -197,21 +154,26 @@ class Recurrent(_Parameters):
 
         Args:
           inputs: ``(*batch, T, D)``, or ``(T, *batch, D)`` if `time_major`.
-          initial_carry: the carry to begin with, zeros if None.
+          initial_carry: the carry to begin with, the network's own (see `initialize_carry`)
+            if None.
           init_key: unused; `flax.linen.Bidirectional` gives it.
           seq_lengths: integers ``(*batch,)`` in 0..T. Padding gives zero outputs and leaves
             the carry untouched; unlike in Flax, also for length 0.
-          return_carry: overrides the attribute, as the next three do.
+          return_carry: overrides the attribute, as the next four do.
+          return_carries: see the attribute.
           time_major: see the attribute.
           reverse: see the attribute.
           keep_order: see the attribute.
           mask: booleans ``(*batch, T)`` in the order of the inputs: False skips a step.
-          reset: booleans ``(*batch, T)``: True restarts a row from its initial carry.
+          reset: booleans ``(*batch, T)``: True says that a new sequence begins with a step, so
+            that its row restarts from `reset_carry`.
+          reset_carry: the network's own initial carry if None.
           start: the absolute time of the first step, for dropout on a sequence in pieces.
           deterministic: whether dropout is off, unless the attribute says it.
 
         Returns:
-          The outputs ``(*batch, T, H)``, or ``(carry, outputs)``.
+          The outputs ``(*batch, T, H)``, ``(carry, outputs)`` or ``(carry, outputs, carries)``,
+          the carries in the order of the outputs.
 
         Raises:
           TypeError, ValueError: as `jaxrnn.scan` does; ValueError if something is random
@@ -219,23 +181,24 @@ class Recurrent(_Parameters):
           flax.errors.InvalidRngError: if the PRNG stream of dropout is missing.
         """
         del init_key
-        inputs = _flax.check_inputs(inputs, 2)
-        params, inputs = self._bind(inputs)
-        return _flax.unroll(
-            self,
-            params,
-            inputs,
-            key=self._key(deterministic),
-            initial_carry=initial_carry,
-            seq_lengths=seq_lengths,
-            mask=mask,
-            reset=reset,
-            start=start,
-            return_carry=return_carry,
-            time_major=time_major,
-            reverse=reverse,
-            keep_order=keep_order,
+        net = self.network
+        inputs = running.check_inputs(net, inputs, time=True)
+        params, inputs, layers = self._bind(net, inputs)
+        call = running.Call(
+            initial_carry,
+            seq_lengths,
+            mask,
+            reset,
+            reset_carry,
+            start,
+            return_carry,
+            return_carries,
+            time_major,
+            reverse,
+            keep_order,
         )
+        net, key = running.through(net, layers), self._key(net, deterministic)
+        return running.unroll(self, net, params, inputs, key, call)
 
 
 class Elman(Recurrent):
@@ -287,31 +250,42 @@ class GRU(Recurrent):
     reset_bias: float | None = None
 
 
-class RecurrentCell(_Parameters, nn.RNNCellBase):
+class RecurrentCell(Parameters, nn.RNNCellBase):
     """A cell that runs inside `flax.linen.RNN`.
 
     The parameters are the same as those of a `Recurrent` with this cell. Something random
-    in the cell wants ``split_rngs={"params": False, "dropout": True}`` of the ``RNN``.
+    in the cell wants ``split_rngs={"params": False, "dropout": True}`` of the ``RNN``, and is
+    then drawn anew at every step, also what a `Recurrent` draws once a sequence.
 
     Attributes:
       features: see `Recurrent`, as for the others.
-      cell: a `Cell`; a `Layer` cannot step.
+      cell: a `Cell`, or a `Layer` that can step.
 
     Example:
       >>> import jax, jaxrnn
       >>> from flax import linen as nn
-      >>> model = nn.RNN(jaxrnn.linen.RecurrentCell(5, jaxrnn.gru_reset_before))
+      >>> model = nn.RNN(jaxrnn.linen.RecurrentCell(5, jaxrnn.cells.gru_reset_before))
       >>> model.init_with_output(jax.random.key(0), jax.numpy.ones((2, 7, 3)))[0].shape
       (2, 7, 5)
     """
 
+    @property
+    def network(self) -> Any:
+        """The `Cell` or `Layer` whose parameters these are."""
+        check_cell("cell", self.cell, steps=True)
+        return self.cell
+
     @nn.compact
-    def __call__(self, carry: Carry, inputs: Array) -> tuple[Carry, Array]:
+    def __call__(
+        self, carry: Carry, inputs: Array, *, reset: Array | None = None
+    ) -> tuple[Carry, Array]:
         """One time step.
 
         Args:
           carry: the state before it, leaves ``(*batch, H)``.
           inputs: ``(*batch, D)``.
+          reset: booleans ``(*batch,)``: True says that a new sequence begins with this step,
+            from the cell's own initial carry.
 
         Returns:
           ``(carry, y)``, y ``(*batch, H)``.
@@ -319,30 +293,14 @@ class RecurrentCell(_Parameters, nn.RNNCellBase):
         Raises:
           TypeError, ValueError: for a carry or inputs that do not fit.
         """
-        _flax.check_cell(self.cell, steps=True)
-        params, x = self._bind(_flax.check_inputs(inputs, 1))
-        return _flax.step(self.network, params, carry, x, key=self._key(None))
-
-    @nn.nowrap
-    def initialize_carry(self, rng: Array | None, input_shape: tuple[int, ...]) -> Carry:
-        """The zero carry.
-
-        Args:
-          rng: unused.
-          input_shape: ``(*batch, D)``.
-
-        Returns:
-          The carry of the cell, in `dtype`, or `param_dtype` where that is None.
-        """
-        del rng
-        _flax.check_cell(self.cell, steps=True)
-        dtype = self.param_dtype if self.dtype is None else self.dtype
-        return _flax.zero_carry(self.network, input_shape, features=self.features, dtype=dtype)
+        net = self.network
+        params, x, _ = self._bind(net, running.check_inputs(net, inputs, time=False))
+        return running.step(net, params, carry, x, key=self._key(net, None), reset=reset)
 
     @property
     def num_feature_axes(self) -> int:
-        """How many axes of the inputs hold features: 1."""
-        return 1
+        """How many axes of the inputs hold features."""
+        return self.network.axes
 
 
 class ElmanCell(RecurrentCell):
@@ -421,7 +379,4 @@ def to_params(
       >>> bool((jaxrnn.scan(model.network, params, xs)[1] == ys).all())
       True
     """
-    net, named = module.network, nn.unbox(params)
-    return _flax.fit_params(
-        net, named, in_features, features=module.features, dtype=module.param_dtype
-    )
+    return params_of(module, params, in_features, module.param_dtype)

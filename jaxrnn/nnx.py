@@ -3,7 +3,8 @@
 They hold the parameters and call `jaxrnn.scan`, with the conventions of `flax.nnx.RNN`:
 batch-major sequences ``(*batch, T, D)`` unless ``time_major``, ``seq_lengths``,
 ``initial_carry``, ``return_carry``, ``reverse`` and ``keep_order``. Each has a cell beside
-it that runs inside `flax.nnx.RNN` itself.
+it that runs inside `flax.nnx.RNN` itself. The carry of an LSTM is `LSTMCarry`, in Flax's
+order (c, h).
 
 >>> import jax, jaxrnn
 >>> from flax import nnx
@@ -16,19 +17,20 @@ it that runs inside `flax.nnx.RNN` itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrnn import _flax
 from jaxrnn import cells as _cells
-from jaxrnn._flax import from_params
-from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params
-from jaxrnn.checks import expected_params
+from jaxrnn._flax import running
+from jaxrnn._flax.carries import LSTMCarry
+from jaxrnn._flax.names import from_params
+from jaxrnn._flax.nnx import Parameters, Streams, params_of
+from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, check_cell
 from jaxrnn.initializers import Initializer
+from jaxrnn.solvers import Solver
 
 __all__ = [
     "GRU",
@@ -36,6 +38,7 @@ __all__ = [
     "Elman",
     "ElmanCell",
     "GRUCell",
+    "LSTMCarry",
     "LSTMCell",
     "Recurrent",
     "RecurrentCell",
@@ -43,114 +46,8 @@ __all__ = [
     "to_params",
 ]
 
-Streams = nnx.Rngs | nnx.RngStream
 
-
-class _Parameters(nnx.Module):
-    """Holds the parameters of a network as named leaves."""
-
-    default: ClassVar[Cell | None] = None
-
-    def __init__(
-        self,
-        in_features: int,
-        features: int | tuple[int, ...],
-        cell: Cell | Layer | None,
-        *,
-        rngs: nnx.Rngs,
-        dtype: DType | None = None,
-        param_dtype: DType = jnp.float32,
-        kernel_init: Initializer | None = None,
-        recurrent_kernel_init: Initializer | None = None,
-        bias_init: Initializer | None = None,
-        sharding: Mapping[str, tuple[str | None, ...]] | None = None,
-        deterministic: bool = False,
-        rng_collection: str = "dropout",
-        **init_options: Any,
-    ):
-        self.in_features = in_features
-        self.features = features
-        self.cell = self.default if cell is None else cell
-        self.dtype = dtype
-        self.param_dtype = param_dtype
-        self.deterministic = deterministic
-        self.rng_collection = rng_collection
-        net = self.network
-        self.rngs = rngs[rng_collection].fork() if net.stochastic else nnx.data(None)
-
-        options = {
-            "kernel_init": kernel_init,
-            "recurrent_init": recurrent_kernel_init,
-            "bias_init": bias_init,
-            **init_options,
-        }
-        options = {name: value for name, value in options.items() if value is not None}
-        params = net.init(rngs.params(), in_features, features, dtype=param_dtype, **options)
-
-        def box(leaf: Array, names: tuple[str | None, ...] | None) -> nnx.Param:
-            metadata: dict[str, Any] = {} if names is None else {"out_sharding": names}
-            return nnx.Param(jnp.asarray(leaf), **metadata)
-
-        named = _flax.with_sharding(from_params(params), sharding or {}, box)
-        for name, value in named.items():
-            if hasattr(self, name):
-                raise ValueError(f"cell: expected other names of parameters than {name!r}")
-            setattr(self, name, _module(value))
-
-    @property
-    def network(self) -> Any:
-        """The `Cell` or `Layer` whose parameters these are."""
-        return self.cell
-
-    def set_view(self, deterministic: bool | None = None) -> None:
-        """Set attributes, as `flax.nnx.view` asks.
-
-        Args:
-          deterministic: whether dropout is off.
-        """
-        if deterministic is not None:
-            self.deterministic = deterministic
-
-    def _bind(self, inputs: Array) -> tuple[Params, Array]:
-        if inputs.shape[-1] != self.in_features:
-            raise ValueError(
-                f"inputs: expected a last axis of {self.in_features} (in_features), "
-                f"got shape {inputs.shape}"
-            )
-        named = _named(self)
-        return _flax.bind(self.network, named, inputs, features=self.features, dtype=self.dtype)
-
-    def _key(self, deterministic: bool | None, rngs: Streams | Array | None) -> Array | None:
-        deterministic = self.deterministic if deterministic is None else deterministic
-        if deterministic or not self.network.stochastic:
-            return None
-        rngs = self.rngs if rngs is None else rngs
-        if rngs is None:
-            raise ValueError("rngs: expected a PRNG stream for dropout, or deterministic=True")
-        if isinstance(rngs, nnx.Rngs):
-            return rngs[self.rng_collection]()
-        return rngs() if isinstance(rngs, nnx.RngStream) else rngs
-
-
-def _module(named: Any) -> Any:
-    if isinstance(named, dict):
-        return nnx.Dict({name: _module(value) for name, value in named.items()})
-    return named
-
-
-def _named(module: _Parameters) -> dict[str, Any]:
-    net, dtype = module.network, jnp.dtype(module.param_dtype)
-    names = from_params(expected_params(net, module.in_features, module.features, dtype))
-    return {name: _values(getattr(module, name)) for name in names}
-
-
-def _values(node: Any) -> Any:
-    if isinstance(node, nnx.Dict):
-        return {name: _values(value) for name, value in node.items()}
-    return node[...]
-
-
-class Recurrent(_Parameters):
+class Recurrent(Parameters):
     r"""A recurrent network over a sequence, out of any cell or layer.
 
     .. math:: s_t, y_t = \mathrm{step}(\theta, s_{t-1}, x_t)
@@ -158,8 +55,11 @@ class Recurrent(_Parameters):
     The parameters are those of `network`, as `flax.nnx.Param` attributes: ``input_kernel``,
     ``recurrent_kernel``, ``bias`` of one layer; under ``forward`` and ``backward`` of a
     bidirectional one; under ``layer_0``, ``layer_1``, … of more than one layer (see
-    `from_params` and `to_params`). The carry is that of `jaxrnn.scan`. The arguments from
-    `num_layers` to `unroll` are described at `jaxrnn.linen.Recurrent`.
+    `from_params` and `to_params`). Each of these is a module of its own. The carry is that of
+    `jaxrnn.scan`, but that of an LSTM an `LSTMCarry`.
+
+    Initialisers may be wrapped by `flax.nnx.with_partitioning`: the names are those of the
+    axes of the whole leaf.
 
     Args:
       in_features: D.
@@ -168,14 +68,31 @@ class Recurrent(_Parameters):
       cell: a `Cell` or a `Layer`, such as `jaxrnn.gru` or a `jaxrnn.stack`; needed, but in
         the subclasses that name theirs.
       rngs: the streams of initial values (``params``) and of dropout.
-      **options: ``dtype`` of the computation, inferred from inputs and parameters if None;
-        ``param_dtype`` of the parameters as they are stored; the initialisers
-        ``kernel_init``, ``recurrent_kernel_init`` and ``bias_init`` (the cell's own if
-        None); ``sharding``, names of the axes of leaves by their last name, such as
-        ``{"input_kernel": (None, "model")}``; ``deterministic``, whether dropout is off
-        (False; ``train()`` and ``eval()`` set it); ``rng_collection``, the name of the
-        stream of dropout; all others go to the cell's ``init``, as ``forget_bias`` of an
-        LSTM.
+      num_layers: how many layers, each above the first fed by the one below.
+      bidirectional: whether every layer runs both ways.
+      dropout: the rate in [0, 1) on every layer's output but the last.
+      merge: how directions are joined, as in `jaxrnn.bidirectional`.
+      time_major: sequences are ``(T, *batch, D)``, otherwise ``(*batch, T, D)``.
+      return_carry: return ``(carry, ys)``, otherwise only ys.
+      return_carries: return ``(carry, ys, carries)``, with the carry after every step.
+      reverse: run from the last valid step to the first; outputs come in that order, with
+        the padding at the end, unless `keep_order`.
+      keep_order: with `reverse`, return outputs in the order of the inputs.
+      gaps: outputs of skipped steps, as in `jaxrnn.scan`, as the next three.
+      solver: who solves for the carries, None for one step after the other.
+      chunk: steps per chunk.
+      unroll: steps per loop iteration.
+      dtype: of the computation: inputs and parameters are cast to it. Inferred from them if
+        None.
+      param_dtype: of the parameters as they are stored.
+      use_bias: whether there are biases; None leaves the cell's own default here and below.
+      kernel_init: initialiser of input kernels. It is called once per gate, see
+        `jaxrnn.initializers`.
+      recurrent_kernel_init: initialiser of recurrent kernels.
+      bias_init: initialiser of biases.
+      deterministic: whether dropout is off; ``train()`` and ``eval()`` set it.
+      rng_collection: the name of the stream of dropout.
+      **init_options: further options of the cell's ``init``, as ``forget_bias`` of an LSTM.
 
     Raises:
       TypeError: for an option that the cell's ``init`` does not take.
@@ -205,11 +122,22 @@ class Recurrent(_Parameters):
         merge: str | Callable[[Array, Array], Array] = "concat",
         time_major: bool = False,
         return_carry: bool = False,
+        return_carries: bool = False,
         reverse: bool = False,
         keep_order: bool = False,
+        gaps: Literal["zero", "hold"] = "zero",
+        solver: Solver | None = None,
         chunk: int | None = None,
         unroll: int = 1,
-        **options: Any,
+        dtype: DType | None = None,
+        param_dtype: DType = jnp.float32,
+        use_bias: bool | None = None,
+        kernel_init: Initializer | None = None,
+        recurrent_kernel_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+        deterministic: bool = False,
+        rng_collection: str = "dropout",
+        **init_options: Any,
     ):
         self.num_layers = num_layers
         self.bidirectional = bidirectional
@@ -217,16 +145,36 @@ class Recurrent(_Parameters):
         self.merge = merge
         self.time_major = time_major
         self.return_carry = return_carry
+        self.return_carries = return_carries
         self.reverse = reverse
         self.keep_order = keep_order
+        self.gaps = gaps
+        self.solver = solver
         self.chunk = chunk
         self.unroll = unroll
-        super().__init__(in_features, features, cell, rngs=rngs, **options)
+        super().__init__(
+            in_features,
+            features,
+            cell,
+            rngs=rngs,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            recurrent_kernel_init=recurrent_kernel_init,
+            bias_init=bias_init,
+            deterministic=deterministic,
+            rng_collection=rng_collection,
+            **init_options,
+        )
 
     @property
     def network(self) -> Any:
-        """The `Cell` or `Layer` that `jaxrnn.scan` runs: what `to_params` gives fits it."""
-        return _flax.network(
+        """The `Cell` or `Layer` that `jaxrnn.scan` runs: what `to_params` gives fits it.
+
+        Of one layer it is the cell, or `jaxrnn.bidirectional` of it; of more, `jaxrnn.rnn`.
+        """
+        return running.network(
             self.cell,
             self.num_layers,
             bidirectional=self.bidirectional,
@@ -241,11 +189,13 @@ class Recurrent(_Parameters):
         initial_carry: Carry | None = None,
         seq_lengths: Array | None = None,
         return_carry: bool | None = None,
+        return_carries: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
         mask: Array | None = None,
         reset: Array | None = None,
+        reset_carry: Carry | None = None,
         start: int | Array = 0,
         deterministic: bool | None = None,
         rngs: Streams | Array | None = None,
@@ -254,42 +204,49 @@ class Recurrent(_Parameters):
 
         Args:
           inputs: ``(*batch, T, D)``, or ``(T, *batch, D)`` if `time_major`.
-          initial_carry: the carry to begin with, zeros if None.
+          initial_carry: the carry to begin with, the network's own (see `initialize_carry`)
+            if None.
           seq_lengths: integers ``(*batch,)`` in 0..T. Padding gives zero outputs and leaves
             the carry untouched; unlike in Flax, also for length 0.
-          return_carry: overrides the attribute, as the next three do.
+          return_carry: overrides the attribute, as the next four do.
+          return_carries: overrides the attribute.
           time_major: overrides the attribute.
           reverse: overrides the attribute.
           keep_order: overrides the attribute.
           mask: booleans ``(*batch, T)`` in the order of the inputs: False skips a step.
-          reset: booleans ``(*batch, T)``: True restarts a row from its initial carry.
+          reset: booleans ``(*batch, T)``: True says that a new sequence begins with a step, so
+            that its row restarts from `reset_carry`.
+          reset_carry: the network's own initial carry if None.
           start: the absolute time of the first step, for dropout on a sequence in pieces.
           deterministic: whether dropout is off; overrides the attribute.
           rngs: streams or a key for dropout, instead of the module's own.
 
         Returns:
-          The outputs ``(*batch, T, H)``, or ``(carry, outputs)``.
+          The outputs ``(*batch, T, H)``, ``(carry, outputs)`` or ``(carry, outputs, carries)``,
+          the carries in the order of the outputs.
 
         Raises:
           TypeError, ValueError: as `jaxrnn.scan` does; ValueError for inputs of other than
             `in_features`, or dropout without streams.
         """
-        params, inputs = self._bind(_flax.check_inputs(inputs, 2))
-        return _flax.unroll(
-            self,
-            params,
-            inputs,
-            key=self._key(deterministic, rngs),
-            initial_carry=initial_carry,
-            seq_lengths=seq_lengths,
-            mask=mask,
-            reset=reset,
-            start=start,
-            return_carry=return_carry,
-            time_major=time_major,
-            reverse=reverse,
-            keep_order=keep_order,
+        net = self.network
+        params, inputs = self._bind(net, running.check_inputs(net, inputs, time=True))
+        call = running.Call(
+            initial_carry,
+            seq_lengths,
+            mask,
+            reset,
+            reset_carry,
+            start,
+            return_carry,
+            return_carries,
+            time_major,
+            reverse,
+            keep_order,
         )
+        key = self._key(net, deterministic, rngs)
+        net = running.through(net, {name: getattr(self, name) for name in self.layers})
+        return running.unroll(self, net, params, inputs, key, call)
 
 
 class Elman(Recurrent):
@@ -333,17 +290,15 @@ class GRU(Recurrent):
     default = _cells.gru
 
 
-class RecurrentCell(_Parameters, nnx.RNNCellBase):
+class RecurrentCell(Parameters, nnx.RNNCellBase):
     """A cell that runs inside `flax.nnx.RNN`.
 
     The parameters are the same as those of a `Recurrent` with this cell.
 
     Args:
       in_features: D.
-      features: H, as for `Recurrent`.
-      cell: a `Cell`; a `Layer` cannot step.
-      rngs: the streams of initial values (``params``) and of dropout.
-      **options: as `Recurrent` takes them.
+      features: H, as for `Recurrent`, as for the others.
+      cell: a `Cell`, or a `Layer` that can step.
 
     Raises:
       TypeError: for something that cannot step, or an unknown option.
@@ -356,24 +311,22 @@ class RecurrentCell(_Parameters, nnx.RNNCellBase):
       (2, 7, 5)
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        features: int | tuple[int, ...],
-        cell: Cell | None = None,
-        *,
-        rngs: nnx.Rngs,
-        **options: Any,
-    ):
-        _flax.check_cell(self.default if cell is None else cell, steps=True)
-        super().__init__(in_features, features, cell, rngs=rngs, **options)
+    @property
+    def network(self) -> Any:
+        """The `Cell` or `Layer` whose parameters these are."""
+        check_cell("cell", self.cell, steps=True)
+        return self.cell
 
-    def __call__(self, carry: Carry, inputs: Array) -> tuple[Carry, Array]:
+    def __call__(
+        self, carry: Carry, inputs: Array, *, reset: Array | None = None
+    ) -> tuple[Carry, Array]:
         """One time step.
 
         Args:
           carry: the state before it, leaves ``(*batch, H)``.
           inputs: ``(*batch, D)``.
+          reset: booleans ``(*batch,)``: True says that a new sequence begins with this step,
+            from the cell's own initial carry.
 
         Returns:
           ``(carry, y)``, y ``(*batch, H)``.
@@ -381,41 +334,14 @@ class RecurrentCell(_Parameters, nnx.RNNCellBase):
         Raises:
           TypeError, ValueError: for a carry or inputs that do not fit.
         """
-        params, x = self._bind(_flax.check_inputs(inputs, 1))
-        return _flax.step(self.network, params, carry, x, key=self._key(None, None))
-
-    def initialize_carry(
-        self,
-        input_shape: tuple[int, ...],
-        rngs: Streams | None = None,
-        carry_init: Initializer | None = None,
-    ) -> Carry:
-        """The zero carry, or one drawn by an initialiser.
-
-        Args:
-          input_shape: ``(*batch, D)``.
-          rngs: the stream (``carry``) for `carry_init`.
-          carry_init: an initialiser for every leaf of the carry.
-
-        Returns:
-          The carry of the cell, in `dtype`, or `param_dtype` where that is None.
-
-        Raises:
-          ValueError: for `carry_init` without rngs.
-        """
-        dtype = self.param_dtype if self.dtype is None else self.dtype
-        carry = _flax.zero_carry(self.network, input_shape, features=self.features, dtype=dtype)
-        if carry_init is None:
-            return carry
-        if rngs is None:
-            raise ValueError("rngs: expected a PRNG stream for carry_init, got None")
-        draw = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
-        return jax.tree.map(lambda leaf: carry_init(draw(), leaf.shape, leaf.dtype), carry)
+        net = self.network
+        params, x = self._bind(net, running.check_inputs(net, inputs, time=False))
+        return running.step(net, params, carry, x, key=self._key(net, None, None), reset=reset)
 
     @property
     def num_feature_axes(self) -> int:
-        """How many axes of the inputs hold features: 1."""
-        return 1
+        """How many axes of the inputs hold features."""
+        return self.network.axes
 
 
 class ElmanCell(RecurrentCell):
@@ -483,10 +409,4 @@ def to_params(module: Recurrent | RecurrentCell) -> Params:
       >>> bool((ys == model(xs)).all())
       True
     """
-    return _flax.fit_params(
-        module.network,
-        _named(module),
-        module.in_features,
-        features=module.features,
-        dtype=module.param_dtype,
-    )
+    return params_of(module, module.param_dtype)

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import cells
-from jaxrnn._flax.names import Items, Size, reached, template
+from jaxrnn._flax.names import Items, Size, template
 from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params
 from jaxrnn.checks import check_matches
+from jaxrnn.steps import depends
 
 __all__ = ["LSTMCarry", "fit_carry", "from_flax", "initial_carry", "to_flax"]
 
@@ -93,8 +94,7 @@ def initial_carry(
     """
     batch = tuple(input_shape[: len(input_shape) - net.axes])
     shapes = template(net, input_shape[-1], features, jnp.dtype(dtype), items)
-    jaxpr = jax.make_jaxpr(net.carry)(shapes).jaxpr
-    if any(reached(jaxpr, jaxpr.invars)):
+    if depends(net.carry, shapes):
         known = params()
         if known is None:
             raise ValueError(

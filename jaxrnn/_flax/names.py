@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import canonicalize_dtype
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jax.extend.core import Literal
 
 from jaxrnn.base import Array, Cell, DType, Layer, Params, PyTree
 from jaxrnn.checks import check_matches
@@ -24,7 +23,6 @@ __all__ = [
     "from_params",
     "named_leaves",
     "names_of",
-    "reached",
     "structural",
     "template",
 ]
@@ -102,15 +100,6 @@ def template(net: Cell | Layer, in_features: int, features: Size, dtype: Any, it
 
 def abstract_key() -> Any:
     return jax.eval_shape(lambda: jax.random.key(0))
-
-
-def reached(jaxpr: Any, inputs: Any) -> list[bool]:
-    """Which outputs of a jaxpr depend on these of its inputs."""
-    seen = set(inputs)
-    for eqn in jaxpr.eqns:
-        if any(not isinstance(v, Literal) and v in seen for v in eqn.invars):
-            seen.update(eqn.outvars)
-    return [not isinstance(v, Literal) and v in seen for v in jaxpr.outvars]
 
 
 def fit_params(

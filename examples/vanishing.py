@@ -34,7 +34,7 @@ NETWORKS = {
     "elman": ("Elman", jaxrnn.elman, {}),
     "lstm0": ("LSTM, forget bias 0", jaxrnn.lstm, {"forget_bias": 0.0}),
     "lstm1": ("LSTM, forget bias 1", jaxrnn.lstm, {"forget_bias": 1.0}),
-    "peephole": ("peephole LSTM, forget bias 1", jaxrnn.lstm_peephole, {"forget_bias": 1.0}),
+    "peephole": ("peephole LSTM, forget bias 1", jaxrnn.cells.lstm_peephole, {"forget_bias": 1.0}),
     "gru": ("GRU", jaxrnn.gru, {}),
 }
 

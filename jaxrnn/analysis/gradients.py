@@ -13,7 +13,8 @@ from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_choice
 from jaxrnn.learning.losses import check_sequence
 from jaxrnn.solvers import sequential
-from jaxrnn.trajectory import Steps, trajectory
+from jaxrnn.steps import Steps
+from jaxrnn.trajectory import trajectory
 from jaxrnn.unroll import scan
 
 __all__ = ["GradientNorms", "gradient_norms", "norm", "start", "vanishing_bound"]

@@ -9,7 +9,7 @@ from jax import lax
 from jaxrnn.analysis.gradients import start
 from jaxrnn.base import Array, Carry, Cell, Layer, Params, PyTree
 from jaxrnn.learning.influence import flat_cell
-from jaxrnn.trajectory import Steps, pre_activations
+from jaxrnn.steps import Steps, pre_activations
 from jaxrnn.unroll import scan
 
 __all__ = ["gate_traces", "jacobian_singular_values"]

@@ -222,6 +222,13 @@ def test_an_input_left_out_is_none_or_an_empty_name():
     assert_close(one, other, "", 0.0)
 
 
+def test_a_node_is_run_inside_jit():
+    x, w, r = np.ones((4, 2, 3), "f"), np.ones((1, 15, 3), "f"), np.ones((1, 15, 5), "f")
+    run = lambda x, h: interop.onnx.run("GRU", [x, w, r, None, None, h])  # noqa: E731
+    h = np.ones((1, 2, 5), "f")
+    assert_close(jax.jit(run)(x, h), run(x, h), "", 1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_node_of_a_half_type_has_outputs_of_it(dtype):
     draw = np.random.default_rng(0).normal
@@ -250,6 +257,19 @@ def test_layout_is_a_transposition():
               for k, x in enumerate(inputs)]  # fmt: skip
     other = interop.onnx.run(op_type, turned, {**attributes, "layout": 1})
     assert_close(list(other), [jnp.moveaxis(y, 2, 0), *(jnp.swapaxes(s, 0, 1) for s in (h, c))], "")
+
+
+@pytest.mark.oracle
+def test_the_inputs_of_a_node_are_those_that_it_names():
+    onnx = pytest.importorskip("onnx")
+    node = onnx.helper.make_node("GRU", ["x", "w", "r", "", "", "h"], ["y"], hidden_size=5)
+    x, w, r = np.ones((4, 2, 3), "f"), np.ones((1, 15, 3), "f"), np.ones((1, 15, 5), "f")
+    h = np.ones((1, 2, 5), "f")
+    want = interop.onnx.run_node(node, [x, w, r, h])
+    assert_close(interop.onnx.run_node(node, [x, w, r, "", None, h]), want, "", 0.0)
+    for wrong in ([x, w, r], [x, w, r, h, h]):
+        with pytest.raises(ValueError, match="inputs: expected 4, x, w, r, h, got"):
+            interop.onnx.run_node(node, wrong)
 
 
 @pytest.mark.oracle

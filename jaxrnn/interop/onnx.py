@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -279,17 +280,20 @@ def run(
 STATES = {"initial_h": "h", "initial_c": "c"}
 
 
+def _is_there(x: Any) -> bool:
+    return x is not None and not (isinstance(x, str) and not x)
+
+
 def _given(op_type: str, inputs: Sequence[Any]) -> dict[str, Any]:
     """The inputs that are there, by name."""
     names = INPUTS if op_type == "LSTM" else INPUTS[:6]
-    there = [None if isinstance(x, str) and not x else x for x in inputs]
-    if any(x is not None for x in there[len(names) :]):
-        raise ValueError(f"inputs: expected at most {len(names)} of {op_type}, got {len(there)}")
-    given = {n: to_numpy(x) for n, x in zip(names, there, strict=False) if x is not None}
-    if missing := [name for name in ("X", "W", "R") if name not in given]:
+    if any(map(_is_there, inputs[len(names) :])):
+        raise ValueError(f"inputs: expected at most {len(names)} of {op_type}, got {len(inputs)}")
+    given = {n: x for n, x in zip(names, inputs, strict=False) if _is_there(x)}
+    given = {n: x if isinstance(x, jax.Array) else to_numpy(x) for n, x in given.items()}
+    if missing := [name for name in "XWR" if name not in given]:
         raise ValueError(f"inputs: expected X, W and R, missing {', '.join(missing)}")
-    ranks = {"X": 3, "W": 3, "R": 3}
-    if wrong := [f"{n} {given[n].shape}" for n, rank in ranks.items() if given[n].ndim != rank]:
+    if wrong := [f"{name} {given[name].shape}" for name in "XWR" if given[name].ndim != 3]:
         raise ValueError(f"inputs: expected three axes, got {', '.join(wrong)}")
     dtypes = {name: str(x.dtype) for name, x in given.items() if name != "sequence_lens"}
     if len(set(dtypes.values())) > 1:
@@ -302,7 +306,7 @@ def run_node(node: Any, inputs: Sequence[Any]) -> list[Array]:
 
     Args:
       node: the node.
-      inputs: arrays for the inputs that it names, in order.
+      inputs: arrays for the inputs that it names, in order; those left out may be among them.
 
     Returns:
       Arrays for the outputs that it names, in order.
@@ -318,10 +322,10 @@ def run_node(node: Any, inputs: Sequence[Any]) -> list[Array]:
       >>> interop.onnx.run_node(node, arrays)[0].shape
       (1, 2, 5)
     """
-    named = [name for name in node.input if name]
-    if len(inputs) != len(named):
-        raise ValueError(f"inputs: expected {len(named)}, {', '.join(named)}, got {len(inputs)}")
-    left = iter(inputs)
+    named, given = [name for name in node.input if name], [*filter(_is_there, inputs)]
+    if len(given) != len(named):
+        raise ValueError(f"inputs: expected {len(named)}, {', '.join(named)}, got {len(given)}")
+    left = iter(given)
     every = [next(left) if name else None for name in node.input]
     outputs = run(node.op_type, every, node_attributes(node))
     return [y for name, y in zip(node.output, outputs, strict=False) if name]

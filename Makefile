@@ -69,7 +69,7 @@ types: $(VENV)/.stamp-lint $(VENV)/.stamp-plot  ## check types
 
 .PHONY: docs
 docs: $(VENV)/.stamp-docs  ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(SITE) $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(SITE) $(ARGS)
 	$(BIN)/python docs/check_api.py $(SITE)/objects.inv
 
 ## Measure

@@ -26,7 +26,7 @@ mixture density.
 
 
 def greedy(key: Array | None, logits: Array) -> Array:
-    r"""The most probable token, :math:`\arg\max_v z_v`, the first of several.
+    r"""The most probable token, :math:`\mathrm{argmax}_v\; z_v`, the first of several.
 
     Args:
       key: not used.

@@ -118,24 +118,32 @@ def python(code):
 
 
 IMPORT = """
-import json, sys, time
+import json, sys
 import jax, jax.numpy, numpy, jax.extend.core, jax.ad_checkpoint, jax.custom_derivatives
-before, start = set(sys.modules), time.process_time()
-import jaxrnn
-spent = time.process_time() - start
-print(json.dumps([spent, sorted({n.partition(".")[0] for n in set(sys.modules) - before})]))
+before = set(sys.modules)
+import {module}
+print(json.dumps([sorted(set(sys.modules) - before), len(jax.live_arrays())]))
 """
+MOST = 60
+"""How many files one import may open."""
 
 
 def test_what_importing_loads_and_costs():
-    """JAX and numpy only, in a tenth of a second of processor time after them."""
-    runs = []
-    while len(runs) < 5 and (not runs or min(runs)[0] >= 0.1):
-        runs.append(python(IMPORT))
-    spent, loaded = min(runs)
-    strange = set(loaded) - {"jaxrnn"} - sys.stdlib_module_names
+    """JAX and numpy only, few files, none of a lazy module; and nothing is computed."""
+    loaded, arrays = python(IMPORT.format(module="jaxrnn"))
+    mine = [name for name in loaded if group(name) == "jaxrnn"]
+    strange = {group(name) for name in loaded} - {"jaxrnn"} - sys.stdlib_module_names
     assert not strange, f"import jaxrnn loads {sorted(strange)}"
-    assert spent < 0.1
+    lazy = {group(name.removeprefix("jaxrnn.")) for name in mine} & {*LAZY, "_flax"}
+    assert not lazy, f"import jaxrnn loads {sorted(lazy)}"
+    assert len(mine) <= MOST, f"import jaxrnn loads {len(mine)} files of its own"
+    assert arrays == 0, "an array is made at import, and the devices are woken for it"
+
+
+def test_data_needs_numpy_only_beside_jax():
+    loaded, arrays = python(IMPORT.format(module="jaxrnn.data"))
+    assert {group(name) for name in loaded} <= {"jaxrnn", "numpy", *sys.stdlib_module_names}
+    assert arrays == 0
 
 
 def test_the_rest_is_loaded_when_first_used():

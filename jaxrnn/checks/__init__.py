@@ -12,6 +12,7 @@ from jaxrnn.checks.agreement import (
     check_step,
 )
 from jaxrnn.checks.arguments import (
+    check_array,
     check_bool,
     check_choice,
     check_flags,
@@ -20,6 +21,7 @@ from jaxrnn.checks.arguments import (
     check_lengths,
     check_matches,
     check_positive,
+    check_size,
     check_start,
     describe,
     differences,
@@ -29,6 +31,7 @@ from jaxrnn.checks.arguments import (
 
 __all__ = [
     "arrays",
+    "check_array",
     "check_bool",
     "check_carry",
     "check_choice",
@@ -41,6 +44,7 @@ __all__ = [
     "check_params",
     "check_parts",
     "check_positive",
+    "check_size",
     "check_start",
     "check_step",
     "describe",

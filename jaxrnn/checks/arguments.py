@@ -16,6 +16,7 @@ from jax import Array
 from jax.core import Tracer
 
 __all__ = [
+    "check_array",
     "check_bool",
     "check_choice",
     "check_flags",
@@ -24,6 +25,7 @@ __all__ = [
     "check_lengths",
     "check_matches",
     "check_positive",
+    "check_size",
     "check_start",
     "describe",
     "differences",
@@ -33,6 +35,27 @@ __all__ = [
 
 PyTree = Any
 Init = TypeVar("Init", bound=Callable[..., Any])
+
+
+def check_array(argument: str, value: Any) -> np.ndarray:
+    """The value as a numpy array, or an error unless it is one: rows of one shape, no objects.
+
+    Args:
+      argument: the argument's name.
+      value: what came.
+
+    Example:
+      >>> from jaxrnn.checks import check_array
+      >>> check_array("series", [[1, 2], [3, 4]]).shape
+      (2, 2)
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{argument}: expected an array, got rows of unequal shapes") from error
+    if array.dtype == object:
+        raise TypeError(f"{argument}: expected an array, got {type(value).__name__}")
+    return array
 
 
 def check_bool(argument: str, value: Any) -> None:
@@ -81,6 +104,24 @@ def check_positive(argument: str, value: Any) -> None:
         raise TypeError(f"{argument}: expected a positive int, got {value!r}")
     if value < 1:
         raise ValueError(f"{argument}: expected a positive int, got {value}")
+
+
+def check_size(argument: str, value: Any, least: int = 1) -> None:
+    """Raise TypeError or ValueError unless the value is a whole number of at least so much.
+
+    Args:
+      argument: the argument's name.
+      value: what came.
+      least: the least allowed.
+
+    Example:
+      >>> from jaxrnn.checks import check_size
+      >>> check_size("length", 3)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{argument}: expected a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{argument}: expected at least {least}, got {value}")
 
 
 def check_floating(argument: str, x: Any) -> Array:

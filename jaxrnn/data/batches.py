@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import check_array, check_size
+from jaxrnn.checks import check_array, check_size
 
 __all__ = ["Batches"]
 

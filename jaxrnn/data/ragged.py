@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import check_array, check_size
+from jaxrnn.checks import check_array, check_size
 
 __all__ = ["Buckets", "Packed", "Padded", "bucket", "pack", "pad"]
 

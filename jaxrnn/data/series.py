@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import check_array, check_size
+from jaxrnn.checks import check_array, check_size
 
 __all__ = ["Streams", "Windows", "streams", "windows"]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .checks import check_array, check_size
+from jaxrnn.checks import check_array, check_size
 
 __all__ = ["Split", "next_step", "sine_waves"]
 

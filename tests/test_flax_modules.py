@@ -190,6 +190,22 @@ def test_transformations_of_nnx():
     assert bool((ys[0] != ys[1]).all())
 
 
+def test_a_module_called_twice_shares_its_layers():
+    class Twice(nn.Module):
+        def setup(self):
+            self.rnn = jaxrnn.linen.Elman(D, num_layers=2)
+
+        def __call__(self, inputs):
+            return self.rnn(self.rnn(inputs))
+
+    ys, variables = Twice().init_with_output(jax.random.key(0), INPUTS)
+    assert set(variables["params"]["rnn"]) == {"layer_0", "layer_1"}
+    once = lambda xs: jaxrnn.linen.Elman(D, num_layers=2).apply(  # noqa: E731
+        {"params": variables["params"]["rnn"]}, xs
+    )
+    assert_same(once(once(INPUTS)), ys, "twice")
+
+
 def test_linen_does_not_trace_again():
     traces = []
 

@@ -111,7 +111,7 @@ def _boxes(
         options = {k: _each(v, lambda one, k=k: marked(k, one)) for k, v in drawers}
         return net.init(key, in_features, features, dtype=dtype, **dict(fixed), **options)
 
-    marks = dict.fromkeys(sorted(dict(drawers)), jnp.zeros(()))
+    marks = {option: jax.ShapeDtypeStruct((), jnp.float32) for option in sorted(dict(drawers))}
     closed, shapes = jax.make_jaxpr(init, return_shape=True)(marks, abstract_key())
     boxes = {}
     for option, mark in zip(marks, closed.jaxpr.invars, strict=False):

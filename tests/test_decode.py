@@ -9,12 +9,11 @@ import pytest
 
 import jaxrnn
 from jaxrnn.base import Cell
-from tests.reference import KINDS, QUICK, assert_close, assert_same, loop, random_like
+from tests.reference import KINDS, assert_close, assert_same, loop, quick, random_like, where
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
 V, D, H, B = 5, 3, 4, 3
-quick = partial(jax.jit, compiler_options=QUICK)
 CELLS = {"lstm": jaxrnn.lstm, "stack": jaxrnn.stack(jaxrnn.gru, jaxrnn.lstm)}
 PROMPT = jnp.asarray([[1, 2, 0], [4, 0, 3], [2, 3, 3]], jnp.int32)
 LENGTHS = jnp.asarray([3, 1, 2], jnp.int32)
@@ -258,9 +257,9 @@ def successor(size):
         init=lambda *args, **options: {},
         carry=lambda params, batch_shape=(): jnp.zeros((*batch_shape, 1)),
         project=lambda params, x: jnp.roll(x, 1, axis=-1),
-        recurrent=lambda params, carry: carry,
-        update=lambda params, carry, zx, zh: (carry + zx[..., :1], zx),
-        hidden_size=None,
+        recurrent=lambda params, carry: None,
+        update=lambda params, carry, z: carry + z[..., :1],
+        output=lambda params, carry, z: z,
     )
 
 
@@ -354,6 +353,67 @@ def test_padding_reaches_nothing(lstm, probability):
     assert_same(grads[1], grads[0], "gradients")
     assert not np.any(grads[0][3][past])
     assert all(np.any(leaf) for leaf in jax.tree.leaves(grads[0]))
+
+
+RESET = np.zeros((5, B), bool)
+RESET[2, 0] = RESET[0, 1] = RESET[3, 2] = True  # in the middle, at the first step, past a length
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_reset_begins_a_new_sequence(probability):
+    """From the cell's own carry, with the input that is given; the loop, and the row alone."""
+    cell = jaxrnn.learned_carry(jaxrnn.lstm)
+    net, kernel = Net(cell), random_like(jnp.zeros((H, D)), 9)
+    inputs, weights = random_like((jnp.zeros((5, B, D)), jnp.zeros((5, B, D))), 10)
+    lengths = np.asarray([5, 4, 3])
+
+    def looped(params, kernel, inputs):
+        carry, before, outputs = net.carry, jnp.zeros((B, D)), []
+        for t in range(5):
+            held = where(RESET[t] & (t < lengths), cell.carry(params, (B,)), carry)
+            begins = RESET[t] | (t == 0) | (probability == 0)
+            new, y = cell.step(params, held, where(jnp.asarray(begins), inputs[t], before))
+            before = y @ kernel
+            carry = where(t < lengths, new, held)
+            outputs.append(where(t < lengths, before, jnp.zeros_like(before)))
+        return carry, jnp.stack(outputs)
+
+    def decoded(params, kernel, inputs):
+        return jaxrnn.decode(
+            cell, params, inputs, net.carry, readout=lambda y: y @ kernel,
+            probability=probability, lengths=lengths, reset=RESET,
+        )  # fmt: skip
+
+    @partial(quick, static_argnums=0)
+    def differentiated(run, *arguments):
+        def total(*arguments):
+            carry, outputs = run(*arguments)
+            return jnp.sum(weights * outputs) + jnp.sum(carry.h * carry.c), (carry, outputs)
+
+        return jax.grad(total, argnums=(0, 1, 2), has_aux=True)(*arguments)
+
+    got, want = (differentiated(run, net.params, kernel, inputs) for run in (decoded, looped))
+    assert_close(got, want, "decode", 1e-11)
+    assert np.all(got[0][0].initial.h != 0), "the carry that a reset restarts from is learned"
+    alone = jaxrnn.decode(
+        cell, net.params, inputs[2:, 0], readout=lambda y: y @ kernel, probability=probability
+    )
+    assert_close(got[1][1][2:, 0], alone[1], "the second sequence of a row, alone")
+
+
+def test_a_reset_may_go_to_another_carry(lstm):
+    again = random_like(lstm.carry, 5)
+    inputs = random_like(jnp.zeros((5, B, D)), 10)
+    decode = partial(jaxrnn.decode, lstm.cell, lstm.params, inputs, lstm.carry)
+    flags = {"reset": RESET, "reset_carry": again}
+    _, ys = jaxrnn.scan(lstm.cell, lstm.params, inputs, lstm.carry, **flags)
+    assert_close(decode(**flags)[1], ys, "as a scan")
+    nothing = lambda key, y: jnp.zeros(D)  # noqa: E731
+    step = quick(lambda p: decode(**flags, probability=p, key=jax.random.key(0), choose=nothing)[1])
+    assert_close(step(0.0), ys, "step by step")  # traced: not known to be 0
+    for probability in (0.0, 1.0):
+        with pytest.raises(ValueError, match="reset_carry: expected it only with reset"):
+            decode(reset_carry=again, probability=probability, choose=nothing)
 
 
 def test_dropout_of_the_cell_is_that_of_scan():
@@ -601,6 +661,51 @@ def test_last_is_the_carry_of_scan(lstm):
     assert_same(jaxrnn.last(ys, lengths, initial=lstm.carry.h), carry.h, "last")
 
 
+@pytest.mark.parametrize("lengths", [None, np.asarray([4, 0, 2])])
+def test_last_of_a_row_with_gaps(lengths):
+    """The newest step that is valid, whatever is behind it; from `initial` where there is none."""
+    ys, initial = random_like((jnp.zeros((4, 3, 2)), jnp.zeros((3, 2))), 0)
+    mask = np.asarray([[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], bool)
+    want = [ys[1, 0], ys[2, 1], ys[3, 2]]
+    if lengths is not None:
+        want = [ys[1, 0], initial[1], initial[2]]
+    valid = mask & (np.arange(4)[:, None] < (4 if lengths is None else lengths))
+    dirty = jnp.where(valid[..., None], ys, jnp.nan)
+    got, grads = jax.value_and_grad(
+        lambda ys: jnp.sum(initial * jaxrnn.last(ys, lengths, mask, initial=initial))
+    )(dirty)
+    assert_close(got, jnp.sum(initial * jnp.stack(want)), "last")
+    assert not np.any(grads[~valid])
+    xs = random_like(jnp.zeros((4, 3, 2)), 1)
+    params = jaxrnn.elman.init(jax.random.key(0), 2, 2, dtype=float)
+    carry, ys = jaxrnn.scan(jaxrnn.elman, params, xs, initial, lengths=lengths, mask=mask)
+    assert_same(jaxrnn.last(ys, lengths, mask, initial=initial), carry, "the carry of scan")
+
+
+def test_last_of_two_directions_is_half_read():
+    """As its docstring says: what both have read of the whole is in the carry."""
+    layer = jaxrnn.bidirectional(jaxrnn.gru)
+    params = layer.init(jax.random.key(0), D, H, dtype=float)
+    xs, lengths = random_like(jnp.zeros((4, B, D)), 3), np.asarray([4, 1, 2])
+    carry, ys = jaxrnn.scan(layer, params, xs, lengths=lengths)
+    ahead, back = jnp.split(jaxrnn.last(ys, lengths), 2, axis=-1)
+    assert_close(ahead, carry.forward, "forward")
+    ends = xs[lengths - 1, np.arange(B)]
+    start = jaxrnn.gru.carry(params.backward, (B,))
+    assert_close(back, jaxrnn.gru.step(params.backward, start, ends)[1], "backward, one step")
+    assert np.abs(back - carry.backward)[0].max() > 1e-3
+
+
+def test_last_refuses_nonsense():
+    ys = jnp.zeros((4, 3, 2))
+    with pytest.raises(TypeError, match="mask: expected booleans"):
+        jaxrnn.last(ys, mask=jnp.ones((4, 3)))
+    with pytest.raises(ValueError, match=r"mask: expected shape \(4, 3\)"):
+        jaxrnn.last(ys, mask=jnp.ones((3, 4), bool))
+    with pytest.raises(ValueError, match="ys: expected"):
+        jaxrnn.last(ys[0, 0])
+
+
 # Any batch axes, transformations, and bad input.
 
 
@@ -638,7 +743,11 @@ def test_no_batch_axis_and_two(lstm):
         ({"readout": lambda y: y[..., None]}, ValueError, r"choose\(readout\(y\)\)"),
         ({"embed": lambda token: token}, TypeError, "embed: expected a function"),
         ({"prompt": PROMPT > 1}, TypeError, "prompt: expected integers or floats"),
-        ({"cell": jaxrnn.bidirectional(jaxrnn.lstm)}, TypeError, "cell: expected a Cell, which"),
+        (
+            {"cell": jaxrnn.bidirectional(jaxrnn.lstm)},
+            TypeError,
+            "cell: expected a Cell, or a Layer",
+        ),
         ({"prompt": jnp.ones((2, B, D)), "embed": lambda x: x, "end": 1}, ValueError, "end: "),
     ],
 )

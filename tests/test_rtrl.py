@@ -10,14 +10,15 @@ import pytest
 import jaxrnn
 from jaxrnn.base import Cell
 from jaxrnn.learning.influence import exact
-from tests.reference import QUICK, assert_close, assert_same, random_like
+from tests.reference import assert_close, assert_same, quick, random_like
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
 T, B, D, H = 6, 3, 2, 3
-quick = partial(jax.jit, compiler_options=QUICK)
 LENGTHS = np.asarray([6, 0, 4])
 MASK = np.random.default_rng(0).random((T, B)) < 0.6
+RESET = np.random.default_rng(1).random((T, B)) < 0.4
+RESET[4, 2] = RESET[5, 0] = True  # past a length, with the last step
 cell_params = lambda params: params["cell"]  # noqa: E731
 
 
@@ -36,11 +37,10 @@ def independent():
             "bias": jnp.zeros((2 * hidden_size,), dtype),
         }
 
-    def update(params, carry, zx, zh):
-        a, b = jnp.split(zx, 2, axis=-1)
+    def update(params, carry, z):
+        a, b = jnp.split(z, 2, axis=-1)
         h = jnp.tanh(a + params["u"][0] * carry["h"] + params["u"][1] * carry["c"])
-        c = params["u"][2] * carry["c"] + jnp.sin(b) * h
-        return {"h": h, "c": c}, h + c
+        return {"h": h, "c": params["u"][2] * carry["c"] + jnp.sin(b) * h}
 
     def carry(params, batch_shape=()):
         zeros = jnp.zeros((*batch_shape, H), params["bias"].dtype)
@@ -51,9 +51,9 @@ def independent():
         init=init,
         carry=carry,
         project=lambda params, x: x @ params["kernel"] + params["bias"],
-        recurrent=lambda params, carry: carry["h"],
+        recurrent=lambda params, carry: None,
         update=update,
-        hidden_size=None,
+        output=lambda params, carry, z: carry["h"] + carry["c"],
     )
 
 
@@ -77,22 +77,30 @@ class Case:
         self.xs, self.targets = data[0], (data[1], data[2])
         self.carry = random_like(cell.carry(self.params["cell"], batch), 2)
         self.options = {"loss": loss, "targets": self.targets, "cell_params": cell_params}
+        self.compiled = {}
 
-    def rtrl(self, carry=None, **options):
-        f = lambda params, carry: jaxrnn.rtrl(  # noqa: E731
-            self.cell, params, self.xs, carry, **self.options, **options
-        )
-        return quick(f)(self.params, carry)
+    def rtrl(self, carry=None, *, influence=exact, **options):
+        def run(params, xs, targets, carry, options):
+            how = self.options | {"targets": targets, "influence": influence}
+            return jaxrnn.rtrl(self.cell, params, xs, carry, **how, **options)
 
-    def backward(self, carry=None, valid=None):
+        f = self.compiled.setdefault(influence.name, quick(run))
+        return f(self.params, self.xs, self.options["targets"], carry, options)
+
+    def backward(self, carry=None, valid=None, reset=None, reset_carry=None):
         """Backpropagation through all of time."""
 
-        def full(params):
-            last, ys = jaxrnn.scan(self.cell, params["cell"], self.xs, carry, mask=valid)
-            losses = loss(params, ys, self.targets)
-            return jnp.sum(losses if valid is None else jnp.where(valid, losses, 0)), last
+        def run(params, carry, valid, reset, reset_carry):
+            def full(params):
+                flags = {"mask": valid, "reset": reset, "reset_carry": reset_carry}
+                last, ys = jaxrnn.scan(self.cell, params["cell"], self.xs, carry, **flags)
+                losses = loss(params, ys, self.targets)
+                return jnp.sum(losses if valid is None else jnp.where(valid, losses, 0)), last
 
-        (value, last), grads = quick(jax.value_and_grad(full, has_aux=True))(self.params)
+            return jax.value_and_grad(full, has_aux=True)(params)
+
+        f = self.compiled.setdefault("backward", quick(run))
+        (value, last), grads = f(self.params, carry, valid, reset, reset_carry)
         weight = np.prod(self.xs.shape[:-1]) if valid is None else valid.sum()
         return last, jaxrnn.learning.Gradient(value, grads, jnp.asarray(weight, float))
 
@@ -101,14 +109,25 @@ class Case:
 def test_rtrl_is_backpropagation(name):
     case = Case(CELLS[name])
     assert_close(case.rtrl(), case.backward(), "from the initial carry")
-    assert_close(case.rtrl(case.carry), case.backward(case.carry), "from a carry")
-    valid = MASK & (np.arange(T)[:, None] < LENGTHS)
-    got = case.rtrl(mask=MASK, lengths=LENGTHS)
-    assert_close(got, case.backward(valid=valid), "lengths and mask")
+    inside = np.arange(T)[:, None] < LENGTHS
+    valid = MASK & inside
+    for label, reset in {"lengths and mask": np.zeros((T, B), bool), "resets": RESET}.items():
+        got = case.rtrl(case.carry, mask=MASK, lengths=LENGTHS, reset=reset)
+        assert_close(got, case.backward(case.carry, valid, reset & inside), label)
+    if name == "learned":
+        assert np.all(got[1].grads["cell"].initial.c != 0), "what a reset restarts from is learned"
     case.xs = jnp.where(valid[..., None], case.xs, jnp.nan)
     goals, weights = case.targets
     case.options["targets"] = jnp.where(valid[..., None], goals, jnp.nan), weights
-    assert_same(case.rtrl(mask=MASK, lengths=LENGTHS), got, "NaN in the padding")
+    again = case.rtrl(case.carry, mask=MASK, lengths=LENGTHS, reset=RESET)
+    assert_same(again, got, "NaN in the padding")
+
+
+def test_a_reset_goes_to_the_carry_that_is_named():
+    """Held fixed, so that the influence begins at nothing."""
+    case = Case(CELLS["learned"])
+    flags = {"reset": RESET, "reset_carry": random_like(case.carry, 6)}
+    assert_close(case.rtrl(**flags), case.backward(**flags), "reset_carry")
 
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
@@ -204,9 +223,9 @@ def test_snap1_is_exact_for_a_diagonal_cell(given):
     for cell in (CELLS["independent"], jaxrnn.learned_carry(CELLS["independent"])):
         case = Case(cell)
         carry = case.carry if given else None
-        got = case.rtrl(carry, influence=jaxrnn.snap1, lengths=LENGTHS)
+        got = case.rtrl(carry, influence=jaxrnn.snap1, lengths=LENGTHS, reset=RESET)
         valid = np.arange(T)[:, None] < LENGTHS
-        assert_close(got, case.backward(carry, valid=valid), cell.name)
+        assert_close(got, case.backward(carry, valid, RESET & valid), cell.name)
 
 
 @pytest.mark.parametrize("name", ["elman", "lstm", "gru"])
@@ -322,12 +341,14 @@ def test_uoro_is_unbiased(name):
     lengths = np.asarray([5, 3])
     valid = np.arange(5)[:, None] < lengths
     keys = jax.random.split(jax.random.key(0), 4000)
+    reset = np.zeros((5, 2), bool)
+    reset[2, 1] = True
     estimate = lambda key: jaxrnn.rtrl(  # noqa: E731
-        case.cell, case.params, case.xs, **case.options, lengths=lengths, influence=jaxrnn.uoro,
-        key=key,
+        case.cell, case.params, case.xs, **case.options, lengths=lengths, reset=reset,
+        influence=jaxrnn.uoro, key=key,
     )[1].grads  # fmt: skip
     estimates = jax.jit(jax.vmap(estimate))(keys)
-    truth = case.backward(valid=valid)[1].grads
+    truth = case.backward(valid=valid, reset=reset)[1].grads
     z = z_scores(estimates, truth)
     assert np.abs(z).max() < 4.5  # some 30 to 80 coordinates
     noisy = z[z != 0]
@@ -335,7 +356,7 @@ def test_uoro_is_unbiased(name):
     assert 0.5 < np.mean(noisy**2) < 2.0
     # The test would see a bias: one term of the sum over time left out of the influence.
     short = jaxrnn.truncated(
-        case.cell, case.params, case.xs, k1=1, k2=2, lengths=lengths, **case.options
+        case.cell, case.params, case.xs, k1=1, k2=2, lengths=lengths, reset=reset, **case.options
     )[1].grads
     assert np.abs(z_scores(estimates, short)).max() > 8
 
@@ -392,6 +413,8 @@ def test_bfloat16_keeps_its_dtype_and_a_wide_influence():
         ({"influence": "exact"}, TypeError, "influence: expected an Influence, got str"),
         ({"influence": jaxrnn.uoro}, ValueError, "key: expected a PRNG key for uoro, got None"),
         ({"mask": np.ones((T, B + 1), bool)}, ValueError, "mask"),
+        ({"reset": np.ones((T, B))}, TypeError, "reset: expected booleans"),
+        ({"reset_carry": jnp.ones((B, H))}, ValueError, "reset_carry: expected it only with reset"),
         ({"lengths": np.asarray([1, 2, 7])}, ValueError, r"lengths: expected .* 0\.\.6"),
         ({"loss": lambda p, y, t: jnp.sum(y)}, ValueError, "loss: expected one number"),
         ({"targets": np.ones((T - 1, B))}, ValueError, "targets: expected leading axes"),

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from tests.reference import QUICK, assert_close, assert_same, random_like, where
+from tests.reference import assert_close, assert_same, quick, random_like, where
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
 T, B, D, H = 10, 3, 2, 3
-quick = partial(jax.jit, compiler_options=QUICK)
 CELLS = {
     "elman": jaxrnn.elman,
     "stack": jaxrnn.stack(jaxrnn.lstm, jaxrnn.gru),
@@ -21,6 +20,9 @@ CELLS = {
 }
 LENGTHS = np.asarray([10, 0, 7])
 MASK = np.random.default_rng(0).random((T, B)) < 0.6
+RESET = np.random.default_rng(1).random((T, B)) < 0.3
+RESET[0, 2] = RESET[7, 2] = RESET[9, 0] = True  # with the first step, past a length, the last
+NOWHERE = np.zeros((T, B), bool)
 
 
 def loss(params, y, target):
@@ -37,7 +39,8 @@ def one_step(cell):
     """A step and its loss, compiled once for all that is made of it."""
 
     @jax.jit
-    def step(params, carry, x, target, valid):
+    def step(params, carry, x, target, valid, reset):
+        carry = where(reset, cell.carry(params["cell"], (B,)), carry)
         new, y = cell.step(params["cell"], carry, x)
         losses = loss(params, y, target)
         return where(valid, new, carry), jnp.sum(jnp.where(valid, losses, 0.0))
@@ -66,27 +69,29 @@ class Case:
         return quick(f)(self.params if params is None else params, carry)
 
 
-def total(case, params, carry, first, scored, last, valid):
+def total(case, params, carry, first, scored, last, valid, reset=NOWHERE):
     """Steps first..last, the losses of scored..last; a loop, in which carry None is initial."""
     carry = case.cell.carry(params["cell"], (B,)) if carry is None else carry
     value = 0.0
     for t in range(first, last):
         target = jax.tree.map(lambda leaf, t=t: leaf[t], case.targets)
-        carry, part = case.step(params, carry, case.xs[t], target, valid[t])
+        carry, part = case.step(params, carry, case.xs[t], target, valid[t], reset[t])
         if t >= scored:
             value += part
     return value, carry
 
 
-def definition(case, k1, k2, carry=None, valid=None):
+def definition(case, k1, k2, carry=None, valid=None, reset=NOWHERE):
     """One term for every k1 steps, from a carry held fixed k2 steps before its end."""
     valid = np.ones((T, B), bool) if valid is None else valid
     value, grads = 0.0, jax.tree.map(jnp.zeros_like, case.params)
     for end in range(k1, T + k1, k1):
         first, scored, last = max(0, end - k2), end - k1, min(end, T)
-        held = total(case, case.params, carry, 0, first, first, valid)[1] if first else carry
+        held = carry
+        if first:
+            held = total(case, case.params, carry, 0, first, first, valid, reset)[1]
         (part, final), grad = jax.value_and_grad(partial(total, case), has_aux=True)(
-            case.params, held, first, scored, last, valid
+            case.params, held, first, scored, last, valid, reset
         )
         value, grads = value + part, jax.tree.map(jnp.add, grads, grad)
     return final, jaxrnn.learning.Gradient(value, grads, jnp.asarray(valid.sum(), float))
@@ -151,6 +156,73 @@ def test_lengths_and_mask(name, flags):
         assert_same(dirty.truncated(k1=k1, k2=k2, **flags), got, "NaN in the padding")
 
 
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_with_resets_the_full_gradient_is_that_of_scan(cell):
+    """From the cell's own initial carry whatever was given, or from another that is named."""
+    case = Case(cell)
+    again = random_like(case.carry, 6)
+
+    @quick
+    def full(params, reset_carry):
+        def total(params):
+            flags = {"mask": MASK, "lengths": LENGTHS, "reset": RESET, "reset_carry": reset_carry}
+            last, ys = jaxrnn.scan(cell, params["cell"], case.xs, case.carry, **flags)
+            losses = loss(params, ys, case.targets)
+            return jnp.sum(jnp.where(MASK & (np.arange(T)[:, None] < LENGTHS), losses, 0)), last
+
+        (value, last), grads = jax.value_and_grad(total, has_aux=True)(params)
+        return last, value, grads
+
+    flags = {"mask": MASK, "lengths": LENGTHS, "reset": RESET}
+    for reset_carry in (None, again) if cell.name == "elman" else (None,):
+        options = {"k1": T, **flags, "reset_carry": reset_carry}
+        last, (value, grads, _) = case.truncated(carry=case.carry, **options)
+        assert_close((last, value, grads), full(case.params, reset_carry), "k1 = k2 = T")
+        if "learned" in cell.name:
+            assert np.any(grads["cell"].initial != 0), "what a reset restarts from is learned"
+
+
+@pytest.mark.parametrize(("k1", "k2"), [(3, 3), (2, 5), (4, 9)])
+def test_resets_are_the_definition_s(k1, k2):
+    """Alone, and with rows that end and have gaps; a window knows those of its steps."""
+    case = Case(CELLS["learned"])
+    want = definition(case, k1, k2, case.carry, reset=RESET)
+    assert_close(case.truncated(carry=case.carry, k1=k1, k2=k2, reset=RESET), want, "alone")
+    inside = np.arange(T)[:, None] < LENGTHS
+    want = definition(case, k1, k2, valid=MASK & inside, reset=RESET & inside)
+    flags = {"mask": MASK, "lengths": LENGTHS, "reset": RESET}
+    assert_close(case.truncated(k1=k1, k2=k2, **flags), want, "all")
+
+
+def test_a_stream_of_windows_keeps_its_boundaries():
+    """Chunk after chunk, one of them without any of its own."""
+    k1, k2, case = 2, 5, Case(CELLS["learned"])
+    reset = RESET.copy()
+    reset[4:6] = False
+    want = definition(case, k1, k2, case.carry, reset=reset)[1]
+    window = jaxrnn.truncated_init(
+        case.cell, case.params, case.xs[:k1], case.carry, k2=k2, cell_params=cell_params
+    )
+
+    @quick
+    def update(params, window, xs, targets, reset):
+        def objective(params):
+            options = case.options | {"targets": targets, "reset": reset}
+            return jaxrnn.truncated_loss(case.cell, params, window, xs, **options)
+
+        return jax.value_and_grad(objective, has_aux=True)(params)
+
+    value, grads = 0.0, jax.tree.map(jnp.zeros_like, case.params)
+    for first in range(0, T, k1):
+        part = slice(first, first + k1)
+        xs, targets = jax.tree.map(lambda leaf, part=part: leaf[part], (case.xs, case.targets))
+        flags = None if first == 4 else reset[part]
+        (term, (window, _)), grad = update(case.params, window, xs, targets, flags)
+        value, grads = value + term, jax.tree.map(jnp.add, grads, grad)
+    assert_close((value, grads), (want.value, want.grads), "the sum of the terms")
+    assert_same(window.reset, reset[-3:], "what the window keeps")
+
+
 @pytest.mark.parametrize("k2", [4, 7])
 def test_training_with_updates_is_the_loop(k2):
     """The window and the differentiable loss, against slices taken by hand."""
@@ -164,7 +236,7 @@ def test_training_with_updates_is_the_loop(k2):
         return jaxrnn.truncated_loss(case.cell, params, window, xs, **options)
 
     update = quick(jax.value_and_grad(objective, has_aux=True))
-    valid = np.ones((12, B), bool)
+    valid, nowhere = np.ones((12, B), bool), np.zeros((12, B), bool)
     params, mine, carry = case.params, case.params, case.carry
     for end in (4, 8, 12):
         part = slice(end - k1, end)
@@ -176,10 +248,10 @@ def test_training_with_updates_is_the_loop(k2):
         # By hand: the state moves on through steps whose parameters had been reached by then.
         first = max(0, end - k2)
         (want, _), grads = jax.value_and_grad(partial(total, case), has_aux=True)(
-            mine, carry, first, end - k1, end, valid
+            mine, carry, first, end - k1, end, valid, nowhere
         )
         following = max(0, end + k1 - k2)
-        carry = total(case, mine, carry, first, following, following, valid)[1]
+        carry = total(case, mine, carry, first, following, following, valid, nowhere)[1]
         mine = jax.tree.map(move, mine, grads)
         assert_close(value, want, f"loss to {end}")
         assert_close(params, mine, f"parameters after {end}")
@@ -297,6 +369,8 @@ def test_no_steps_and_no_rows():
         ({"k1": 4, "k2": 3}, ValueError, "k2: expected at least k1 = 4, got 3"),
         ({"k1": 4, "k2": 4.5}, TypeError, "k2: expected a positive int"),
         ({"k1": 4, "mask": np.ones((T, B + 1), bool)}, ValueError, "mask"),
+        ({"k1": 4, "reset": np.ones((T + 1, B), bool)}, ValueError, "reset: expected shape"),
+        ({"k1": 4, "reset_carry": jnp.ones((B, H))}, ValueError, "reset_carry: .* with reset"),
         ({"k1": 4, "lengths": np.asarray([1, 2, 11])}, ValueError, r"lengths: expected .* 0\.\.10"),
         ({"k1": 4, "loss": lambda p, y, t: jnp.sum(y)}, ValueError, "loss: expected one number"),
         ({"k1": 4, "targets": np.ones((T - 1, B))}, ValueError, "targets: expected leading axes"),

@@ -36,12 +36,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.core import Tracer
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, select
-from jaxrnn.checks import check_lengths, check_positive
+from jaxrnn.checks import check_flags, check_lengths, check_positive
 from jaxrnn.decoding.autoregression import (
     COINS,
     check_end,
@@ -82,38 +81,58 @@ class Generated(NamedTuple):
     lengths: Array
 
 
-def last(ys: Array, lengths: Array | None = None, *, initial: Array | float = 0.0) -> Array:
-    r"""The output of each row's last valid step, :math:`y_{n_b - 1, b}`.
+def last(
+    ys: Array,
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    *,
+    initial: Array | float = 0.0,
+) -> Array:
+    r"""The output of each row's last valid step, :math:`y_{n_b - 1, b}` for n valid ones.
+
+    Of a bidirectional layer it gives the backward half after one input only, that of this step;
+    the final states of both directions are the carry that `jaxrnn.scan` returns.
 
     Args:
       ys: ``(T, *batch, H)``.
       lengths: n, integers ``(*batch,)`` in 0..T; T for all if None.
-      initial: what a row of length 0 gives, of any shape that broadcasts to ``(*batch, H)``.
+      mask: booleans ``(T, *batch)``, False where there is a gap, as in `jaxrnn.scan`.
+      initial: what a row without valid steps gives, of any shape that broadcasts to
+        ``(*batch, H)``.
 
     Returns:
       ``(*batch, H)``.
 
     Raises:
-      TypeError: for lengths that are not integers.
-      ValueError: for lengths of another shape or outside 0..T.
+      TypeError: for lengths that are not integers, or a mask that is not of booleans.
+      ValueError: for lengths or a mask of another shape, or lengths outside 0..T.
 
     Example:
       >>> import jax.numpy as jnp
       >>> import jaxrnn
-      >>> jaxrnn.last(jnp.array([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])[..., None],
-      ...             jnp.array([2, 0]))[:, 0].tolist()
+      >>> ys = jnp.array([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])[..., None]
+      >>> jaxrnn.last(ys, jnp.array([2, 0]))[:, 0].tolist()
       [2.0, 0.0]
+      >>> mask = jnp.array([[True, True], [True, False], [False, False]])
+      >>> jaxrnn.last(ys, mask=mask)[:, 0].tolist()
+      [2.0, 4.0]
     """
     ys = jnp.asarray(ys)
     if ys.ndim < 2:
         raise ValueError(f"ys: expected (T, *batch, H), at least two axes, got shape {ys.shape}")
     time, batch = ys.shape[0], ys.shape[1:-1]
-    lengths = check_lengths(np.full(batch, time) if lengths is None else lengths, time, batch)
+    steps = jnp.arange(time, dtype=jnp.int32).reshape(time, *(1 for _ in batch))
+    valid = jnp.ones((time, *batch), bool)
+    if lengths is not None:
+        valid = valid & (steps < check_lengths(lengths, time, batch))
+    if mask is not None:
+        valid = valid & check_flags("mask", mask, (time, *batch))
     first = jnp.broadcast_to(jnp.asarray(initial, ys.dtype), ys.shape[1:])
     if time == 0:
         return first
-    at = jnp.maximum(lengths - 1, 0)[None, ..., None]
-    return select(lengths > 0, jnp.take_along_axis(ys, at, axis=0)[0], first)
+    at = jnp.max(jnp.where(valid, steps, -1), axis=0)
+    newest = jnp.take_along_axis(ys, jnp.maximum(at, 0)[None, ..., None], axis=0)[0]
+    return select(at >= 0, newest, first)
 
 
 def decode(
@@ -127,6 +146,8 @@ def decode(
     probability: float | Array = 0.0,
     choose: Choose | None = None,
     lengths: Array | None = None,
+    reset: Array | None = None,
+    reset_carry: Carry | None = None,
     key: Array | None = None,
     start: int | Array = 0,
 ) -> tuple[Carry, Any]:
@@ -135,10 +156,11 @@ def decode(
     With probability 0 this is teacher forcing, with 1 free running, between them scheduled
     sampling. As a Python loop::
 
-        for t in range(T):
-            own = t > 0 and uniform(key, t) < probability          # for each row by itself
+        for t in range(T):                                         # for each row by itself
+            begins = t == 0 or reset[t]
+            own = not begins and uniform(key, t) < probability
             fed = choose(key, outputs[t - 1]) if own else inputs[t]
-            carry, y = cell.step(params, carry, embed(fed))
+            carry, y = cell.step(params, carry, embed(fed), reset=reset[t])
             outputs[t] = readout(y)
 
     Teacher forcing runs at the full speed of `jaxrnn.scan`. Gradients flow through values
@@ -151,12 +173,15 @@ def decode(
       carry: the initial carry, zeros if None.
       embed: from one step of inputs to x ``(*batch, D)``.
       readout: from y ``(*batch, H)`` to an output, such as logits ``(*batch, V)``.
-      probability: of feeding back an own output, in [0, 1], traced or not; the first input is
-        always the given one.
+      probability: of feeding back an own output, in [0, 1], traced or not; the first input of
+        a sequence is always the given one.
       choose: from a row's output to what is fed back, ``choose(key, output)``; if None, the
         most probable token, or for values the output itself.
       lengths: integers ``(*batch,)`` in 0..T, as in `jaxrnn.scan`: padded steps leave the
         carry untouched and give zero outputs.
+      reset: booleans ``(T, *batch)``, as in `jaxrnn.scan`: True says that a new sequence begins
+        with that step, so its row restarts from `reset_carry`.
+      reset_carry: what a reset restarts from; the cell's own initial carry if None.
       key: a PRNG key for the coins, for `choose`, and for a stochastic cell.
       start: the absolute time of ``inputs[0]``.
 
@@ -187,26 +212,35 @@ def decode(
     if known and not 0 <= float(probability) <= 1:
         raise ValueError(f"probability: expected a number in [0, 1], got {probability}")
     valid = None
+    if reset is not None:
+        reset = check_flags("reset", reset, (time, *batch))
     if lengths is not None:
         lengths = check_lengths(lengths, time, batch)
         valid = jnp.arange(time, dtype=jnp.int32).reshape(time, *(1 for _ in batch)) < lengths
         inputs = select(valid, inputs, jnp.zeros_like(inputs))
+        reset = None if reset is None else reset & valid
+    restarts = {"reset": reset, "reset_carry": reset_carry}
     if known and float(probability) == 0:
         xs = jax.vmap(embed)(inputs)
-        carry, ys = scan(cell, params, xs, carry, lengths=lengths, key=key, start=start)
+        carry, ys = scan(cell, params, xs, carry, lengths=lengths, **restarts, key=key, start=start)
         outputs = jax.vmap(readout)(ys)
     else:
         if key is None and not (known and float(probability) == 1):
             raise ValueError("key: expected a PRNG key to draw who is fed, got None")
         start = jnp.asarray(start, jnp.int32)
-        # A scan of no steps checks the carry and makes the default one.
-        carry, _ = scan(cell, params, jax.vmap(embed)(inputs[:0]), carry)
+        # A scan of no steps checks the carries and makes the default one.
+        none = None if reset is None else reset[:0]
+        xs = jax.vmap(embed)(inputs[:0])
+        carry, _ = scan(cell, params, xs, carry, reset=none, reset_carry=reset_carry)
 
         def body(state: tuple[Carry, PyTree], step: tuple[Any, ...]) -> tuple[Any, PyTree]:
             held, before = state
-            t, given, valid = step
-            fed = select(coins(t) & (t > 0), feedback(before, start + t - 1), given)
-            carry, y = cell.step(params, held, embed(fed), key=key, time=start + t)
+            t, given, valid, reset = step
+            own = coins(t) & (t > 0)
+            own = own if reset is None else own & ~reset
+            fed = select(own, feedback(before, start + t - 1), given)
+            again = {"reset": reset, "reset_carry": reset_carry}
+            carry, y = cell.step(params, held, embed(fed), key=key, time=start + t, **again)
             output = readout(y)
             return (select(valid, carry, held), output), output
 
@@ -223,7 +257,7 @@ def decode(
         shapes = jax.eval_shape(step, carry, feedback.like)
         before = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         times = jnp.arange(time, dtype=jnp.int32)
-        (carry, _), outputs = lax.scan(body, (carry, before), (times, inputs, valid))
+        (carry, _), outputs = lax.scan(body, (carry, before), (times, inputs, valid, reset))
     return carry, select(valid, outputs, jax.tree.map(jnp.zeros_like, outputs))
 
 

@@ -102,7 +102,7 @@ class Influence(NamedTuple):
     random: bool = False
 
 
-def _wide(tree: PyTree) -> PyTree:
+def _widened(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.astype(wide(leaf.dtype)), tree)
 
 
@@ -110,7 +110,7 @@ def _wide(tree: PyTree) -> PyTree:
 
 
 def _exact_start(flat: FlatCell, params: Params, key: Array | None) -> PyTree:
-    return _wide(jax.jacrev(flat.start)(params))
+    return _widened(jax.jacrev(flat.start)(params))
 
 
 def _exact_advance(
@@ -159,7 +159,7 @@ def _of_each_part(f: Callable[[Params], Array], params: Params, units: Array) ->
     count, size = units.shape
     weights = (jnp.eye(count, dtype=units.dtype)[..., None] * units).reshape(count, count * size)
     value, back = jax.vjp(f, params)
-    return _wide(jax.vmap(back)(weights.astype(value.dtype))[0])
+    return _widened(jax.vmap(back)(weights.astype(value.dtype))[0])
 
 
 def _snap1_start(flat: FlatCell, params: Params, key: Array | None) -> PyTree:
@@ -171,6 +171,11 @@ def _snap1_advance(
 ) -> PyTree:
     count, size = _units(flat)
     leaves, structure = jax.tree.flatten(params)
+    if not hasattr(x, "shape"):
+        raise ValueError(
+            f"influence: expected for snap1 a cell of one input, got {jax.tree.structure(x)} for "
+            f"the cell {flat.cell.name!r}"
+        )
     avals = tuple((leaf.shape, str(wide(leaf.dtype))) for leaf in leaves)
     with jax.ensure_compile_time_eval():  # it is of the cell, not of what is traced
         fits = _acts_on_units(flat.cell, structure, avals, x.shape, str(wide(x.dtype)))
@@ -280,7 +285,7 @@ def _reduce(moved: Array, params: PyTree, noise: Array, immediate: PyTree) -> Ra
 def _uoro_start(flat: FlatCell, params: Params, key: Array) -> RankOne:
     value, back = jax.vjp(flat.start, params)
     noise = jax.random.rademacher(key, value.shape, value.dtype)
-    immediate = _wide(back(noise)[0])
+    immediate = _widened(back(noise)[0])
     nothing = jax.tree.map(jnp.zeros_like, immediate)
     return _reduce(jnp.zeros_like(value), nothing, noise, immediate)
 
@@ -290,7 +295,7 @@ def _uoro_advance(
 ) -> RankOne:
     noise = jax.random.rademacher(key, s.shape, s.dtype)
     moved = jax.jvp(lambda s: flat.step(params, s, x), (s,), (influence.state,))[1]
-    immediate = _wide(jax.vjp(lambda params: flat.step(params, s, x), params)[1](noise)[0])
+    immediate = _widened(jax.vjp(lambda params: flat.step(params, s, x), params)[1](noise)[0])
     return _reduce(moved, influence.params, noise, immediate)
 
 

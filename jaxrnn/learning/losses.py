@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, check_cell, select
@@ -65,8 +66,14 @@ def step_losses(
     return clean(losses.astype(like.dtype))
 
 
-def check_sequence(cell: Any, xs: Any) -> tuple[Array, int, tuple[int, ...]]:
-    """The input as an array, with T and the batch axes, after a check of it and of the cell."""
+def loss_dtype(xs: PyTree) -> DType:
+    """What losses are summed in: float32, or float64 where an input is."""
+    kinds = [leaf.dtype for leaf in jax.tree.leaves(xs)]
+    return np.result_type(np.float32, *(wide(k) for k in kinds if jnp.issubdtype(k, jnp.floating)))
+
+
+def check_sequence(cell: Any, xs: Any) -> tuple[PyTree, int, tuple[int, ...]]:
+    """The input as arrays, with T and the batch axes, after a check of it and of the cell."""
     check_cell("cell", cell, steps=True)
     xs = check_inputs(cell, "xs", xs, "(T, *batch")
     lead = jax.tree.leaves(xs)[0]
@@ -93,30 +100,55 @@ def start_carry(
     return check_carry(cell, params, carry, batch)
 
 
-def flags_at(
-    time: int, batch: tuple[int, ...], lengths: Array | None, mask: Array | None
-) -> Callable[[Array], Array] | None:
-    """From a time step t to which rows are valid in it, ``(*batch,)``; None if all always are.
+class Flags(NamedTuple):
+    """Which rows are valid, or begin a new sequence, in a step t: functions of it, or None.
 
-    A function, because flags for all T steps would be memory that grows with T.
+    Functions, because flags for all T steps would be memory that grows with T.
+
+    Attributes:
+      valid: from t to booleans ``(*batch,)``; None if all always are.
+      reset: from t to booleans ``(*batch,)``; None if none ever does.
     """
+
+    valid: Callable[[Array], Array] | None
+    reset: Callable[[Array], Array] | None
+
+
+def flags_at(
+    time: int,
+    batch: tuple[int, ...],
+    lengths: Array | None,
+    mask: Array | None,
+    reset: Array | None = None,
+) -> Flags:
+    """The flags of every step, as `jaxrnn.scan` understands them, after a check."""
     if mask is not None:
         mask = check_flags("mask", mask, (time, *batch))
+    if reset is not None:
+        reset = check_flags("reset", reset, (time, *batch))
     if lengths is not None:
         lengths = check_lengths(lengths, time, batch)
-    if mask is None and lengths is None:
-        return None
 
-    def flags(t: Array) -> Array:
-        valid = jnp.ones(batch, bool) if mask is None else mask[t]
-        return valid if lengths is None else valid & (t < lengths)
+    def within(flags: Array | None) -> Callable[[Array], Array]:
+        def at(t: Array) -> Array:
+            mine = jnp.ones(batch, bool) if flags is None else flags[t]
+            return mine if lengths is None else mine & (t < lengths)
 
-    return flags
+        return at
+
+    whole = mask is None and lengths is None
+    return Flags(None if whole else within(mask), None if reset is None else within(reset))
+
+
+def check_reset_carry(reset: Any, reset_carry: Any) -> None:
+    """Raise ValueError if there is a carry to restart from and nowhere to do so."""
+    if reset is None and reset_carry is not None:
+        raise ValueError("reset_carry: expected it only with reset, got reset=None")
 
 
 def zero_gradient(params: Params, dtype: DType) -> Gradient:
     """The empty sum, in float32 or wider."""
-    zero = jnp.zeros((), wide(dtype))
+    zero = jnp.zeros((), dtype)
     return Gradient(zero, jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p.dtype)), params), zero)
 
 

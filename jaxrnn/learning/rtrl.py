@@ -22,19 +22,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree, check_cell, select
-from jaxrnn.cells.blocks import wide
-from jaxrnn.checks import check_floating
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree, batch_shape, check_cell, select
+from jaxrnn.checks import check_carry, check_flags, check_inputs
 from jaxrnn.decoding.autoregression import identity
 from jaxrnn.learning.influence import Influence, exact, flat_cell
 from jaxrnn.learning.losses import (
     Gradient,
     Loss,
     add,
+    check_reset_carry,
     check_sequence,
     check_targets,
     finish,
     flags_at,
+    loss_dtype,
     start_carry,
     step_losses,
     zero_gradient,
@@ -123,17 +124,29 @@ def rtrl_init(
     if not isinstance(influence, Influence):
         raise TypeError(f"influence: expected an Influence, got {type(influence).__name__}")
     inner = cell_params(params)
-    flat = flat_cell(cell, inner)
     keys = _row_keys(influence, key, _START, batch_shape)
+    first = _begin(cell, inner, batch_shape, carry, influence, keys)
+    return RTRLState(*first, jnp.asarray(start, jnp.int32))
+
+
+def _begin(
+    cell: Cell,
+    inner: Params,
+    batch: tuple[int, ...],
+    carry: Carry | None,
+    influence: Influence,
+    keys: Array | None,
+) -> tuple[Carry, PyTree]:
+    """The carry before a sequence, and the influence on it: none on one that was given."""
+    flat = flat_cell(cell, inner)
     if keys is None:
         first = influence.start(flat, inner, None)
-        first = jax.tree.map(lambda m: jnp.broadcast_to(m, (*batch_shape, *m.shape)), first)
+        first = jax.tree.map(lambda m: jnp.broadcast_to(m, (*batch, *m.shape)), first)
     else:
-        first = _rows(lambda key: influence.start(flat, inner, key), batch_shape)(keys)
+        first = _rows(lambda key: influence.start(flat, inner, key), batch)(keys)
     if carry is not None:
         first = jax.tree.map(jnp.zeros_like, first)
-    carry = start_carry(cell, inner, carry, batch_shape)
-    return RTRLState(carry, first, jnp.asarray(start, jnp.int32))
+    return start_carry(cell, inner, carry, batch), first
 
 
 def rtrl_step(
@@ -145,6 +158,8 @@ def rtrl_step(
     loss: Loss,
     target: PyTree = None,
     valid: Array | None = None,
+    reset: Array | None = None,
+    reset_carry: Carry | None = None,
     influence: Influence = exact,
     key: Array | None = None,
     cell_params: Callable[[Params], Params] = identity,
@@ -166,6 +181,10 @@ def rtrl_step(
       loss: ``loss(params, y, target) -> (*batch,)``.
       target: what `loss` is given, leaves ``(*batch, ...)``.
       valid: booleans ``(*batch,)``; False skips the step of that row.
+      reset: booleans ``(*batch,)``, as in `jaxrnn.scan`: True says that a new sequence begins
+        with this step, so the row and its influence restart, valid or not.
+      reset_carry: what a reset restarts from, held fixed; if None the cell's own initial carry,
+        whose dependence on the parameters is then the first influence.
       influence: how the influence is kept.
       key: a PRNG key for `uoro`, the same at every step.
       cell_params: what of `params` the cell takes, such as ``lambda p: p["cell"]``.
@@ -194,19 +213,30 @@ def rtrl_step(
       >>> int(state.time)
       19
     """
-    x = check_floating("x", x)
-    batch = x.shape[:-1]
+    x = check_inputs(cell, "x", x, "(*batch")
+    batch = batch_shape(cell, x)
     target = jax.tree.map(jnp.asarray, target)
     if valid is not None:
-        x = select(valid, x, jnp.zeros_like(x))
+        valid = check_flags("valid", valid, batch, axes="(*batch,)")
+        x = select(valid, x, jax.tree.map(jnp.zeros_like, x))
     inner, back = jax.vjp(cell_params, params)
+    check_reset_carry(reset, reset_carry)
+    if reset is not None:
+        flags = check_flags("reset", reset, batch, axes="(*batch,)")
+        if reset_carry is not None:
+            reset_carry = check_carry(cell, inner, reset_carry, batch, argument="reset_carry")
+        anew = None if key is None else jax.random.fold_in(key, _START)
+        keys = _row_keys(influence, anew, state.time, batch)
+        first = _begin(cell, inner, batch, reset_carry, influence, keys)
+        carry, restarted = select(flags, first, (state.carry, state.influence))
+        state = RTRLState(carry, restarted, state.time)
     flat = flat_cell(cell, inner)
     s = flat.flatten(state.carry)
     keys = _row_keys(influence, key, state.time, batch)
 
     def total(params: Params, s: Array) -> tuple[Array, tuple[Carry, Any]]:
         carry, y = cell.step(cell_params(params), flat.unflatten(s), x)
-        like = jax.ShapeDtypeStruct(batch, wide(x.dtype))
+        like = jax.ShapeDtypeStruct(batch, loss_dtype(x))
         return jnp.sum(step_losses(loss, params, y, target, valid, like)), (carry, y)
 
     (value, (carry, y)), (direct, g) = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(
@@ -237,6 +267,8 @@ def rtrl(
     targets: PyTree = None,
     lengths: Array | None = None,
     mask: Array | None = None,
+    reset: Array | None = None,
+    reset_carry: Carry | None = None,
     influence: Influence = exact,
     key: Array | None = None,
     start: int | Array = 0,
@@ -262,8 +294,12 @@ def rtrl(
       targets: what `loss` is given, leaves ``(T, *batch, ...)``.
       lengths: integers ``(*batch,)`` in 0..T; steps past a row's length are skipped.
       mask: booleans ``(T, *batch)``, the same for gaps anywhere.
-      influence: how the influence is kept: `jaxrnn.learning.influence.exact`, or cheaper and no longer
-        the exact gradient, `jaxrnn.snap1` or `jaxrnn.uoro`.
+      reset: booleans ``(T, *batch)``, as in `jaxrnn.scan`: True says that a new sequence begins
+        with that step, so its row and its influence restart, masked or not.
+      reset_carry: what a reset restarts from, held fixed; if None the cell's own initial carry,
+        through which gradients then flow.
+      influence: how the influence is kept: `jaxrnn.learning.influence.exact`, or cheaper and
+        no longer the exact gradient, `jaxrnn.snap1` or `jaxrnn.uoro`.
       key: a PRNG key for `uoro`.
       start: the absolute time of ``xs[0]``.
       cell_params: what of `params` the cell takes, such as ``lambda p: p["cell"]``.
@@ -290,7 +326,8 @@ def rtrl(
     """
     xs, time, batch = check_sequence(cell, xs)
     targets = check_targets(targets, time, batch)
-    flags = flags_at(time, batch, lengths, mask)
+    valid_at, reset_at = flags_at(time, batch, lengths, mask, reset)
+    check_reset_carry(reset, reset_carry)
     state = rtrl_init(
         cell,
         params,
@@ -307,6 +344,7 @@ def rtrl(
     def body(held: tuple[RTRLState, Gradient], step: tuple[Any, ...]) -> tuple[Any, None]:
         state, total = held
         x, target = step
+        t = state.time - first_time
         state, _, part = rtrl_step(
             cell,
             params,
@@ -314,13 +352,15 @@ def rtrl(
             x,
             loss=loss,
             target=target,
-            valid=None if flags is None else flags(state.time - first_time),
+            valid=None if valid_at is None else valid_at(t),
+            reset=None if reset_at is None else reset_at(t),
+            reset_carry=reset_carry,
             influence=influence,
             key=key,
             cell_params=cell_params,
         )
         return (state, add(total, part)), None
 
-    first = state, zero_gradient(params, xs.dtype)
+    first = state, zero_gradient(params, loss_dtype(xs))
     (state, total), _ = lax.scan(body, first, (xs, targets))
     return state.carry, finish(total, params)

@@ -19,17 +19,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, select
-from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_flags, check_positive
 from jaxrnn.decoding.autoregression import identity
 from jaxrnn.learning.losses import (
     Gradient,
     Loss,
     add,
+    check_reset_carry,
     check_sequence,
     check_targets,
     finish,
     flags_at,
+    loss_dtype,
     start_carry,
     step_losses,
     zero_gradient,
@@ -48,6 +49,8 @@ class Window(NamedTuple):
         the initial one of the parameters. Negative from the start if a carry was given.
       xs: their inputs, ``(k2 − k1, *batch, D)``.
       valid: which of them are steps at all, ``(k2 − k1, *batch)``.
+      reset: with which of them a new sequence begins, ``(k2 − k1, *batch)``, or None if with
+        none.
       time: the absolute time of the first of them.
 
     Example:
@@ -60,8 +63,9 @@ class Window(NamedTuple):
 
     carry: Carry
     lead: Array
-    xs: Array
+    xs: PyTree
     valid: Array
+    reset: Array | None
     time: Array
 
 
@@ -106,11 +110,13 @@ def truncated_init(
     if k2 < k1:
         raise ValueError(f"k2: expected at least k1 = {k1}, got {k2}")
     kept = k2 - k1
+    nowhere = jnp.zeros((kept, *batch), bool)
     return Window(
         start_carry(cell, cell_params(params), carry, batch),
         jnp.asarray(kept if carry is None else -1, jnp.int32),
-        jnp.zeros((kept, *xs.shape[1:]), xs.dtype),
-        jnp.zeros((kept, *batch), bool),
+        jax.tree.map(lambda leaf: jnp.zeros((kept, *leaf.shape[1:]), leaf.dtype), xs),
+        nowhere,
+        nowhere,
         jnp.asarray(start, jnp.int32) - kept,
     )
 
@@ -124,6 +130,8 @@ def truncated_loss(
     loss: Loss,
     targets: PyTree = None,
     mask: Array | None = None,
+    reset: Array | None = None,
+    reset_carry: Carry | None = None,
     key: Array | None = None,
     cell_params: Callable[[Params], Params] = identity,
 ) -> tuple[Array, tuple[Window, Array]]:
@@ -144,6 +152,11 @@ def truncated_loss(
       loss: ``loss(params, y, target) -> (*batch,)``, of one step.
       targets: what `loss` is given, leaves ``(k1, *batch, ...)``.
       mask: booleans ``(k1, *batch)``; False skips a step: its carry, its loss and its weight.
+      reset: booleans ``(k1, *batch)``, as in `jaxrnn.scan`: True says that a new sequence
+        begins with that step, so its row restarts from `reset_carry`, masked or not. The
+        window keeps those of its steps, which are run again.
+      reset_carry: what a reset restarts from; the cell's own initial carry if None, through
+        which gradients flow. The same one in every call.
       key: a PRNG key for a stochastic cell; a step that is run again meets the same noise.
       cell_params: what of `params` the cell takes, such as ``lambda p: p["cell"]``.
 
@@ -175,25 +188,37 @@ def truncated_loss(
     """
     xs, k1, batch = check_sequence(cell, xs)
     targets = check_targets(targets, k1, batch)
-    kept = window.xs.shape[0]
+    kept = window.valid.shape[0]
     whole = mask is None and kept == 0
     mask = jnp.ones((k1, *batch), bool) if mask is None else check_flags("mask", mask, (k1, *batch))
     inner = cell_params(params)
-    every = jnp.concatenate([window.xs, xs])
-    valid = jnp.concatenate([window.valid, mask])
+    join = lambda before, now: jnp.concatenate([before, now])  # noqa: E731
+    every, valid = jax.tree.map(join, window.xs, xs), join(window.valid, mask)
+    boundaries = _boundaries(window, reset, mask)
+    check_reset_carry(boundaries, reset_carry)
     carry = lax.stop_gradient(window.carry)
     carry = select(window.lead >= 0, cell.carry(inner, batch), carry)
 
     def run(carry: Carry, part: slice, time: Array) -> tuple[Carry, PyTree]:
-        flags = None if whole else valid[part]
-        return scan(cell, inner, every[part], carry, mask=flags, key=key, start=time)
+        return scan(
+            cell,
+            inner,
+            jax.tree.map(lambda leaf: leaf[part], every),
+            carry,
+            mask=None if whole else valid[part],
+            reset=None if boundaries is None else boundaries[part],
+            reset_carry=reset_carry,
+            key=key,
+            start=time,
+        )
 
     carry, ys = run(carry, slice(None, k1), window.time)
     moved = Window(
         lax.stop_gradient(carry),
         jnp.maximum(window.lead - k1, -1),
-        every[k1:],
+        jax.tree.map(lambda leaf: leaf[k1:], every),
         valid[k1:],
+        window.reset if boundaries is None else boundaries[k1:],
         window.time + k1,
     )
     if kept:
@@ -203,10 +228,19 @@ def truncated_loss(
     def each(y: Any, target: Any, valid: Array | None) -> Array:
         return step_losses(loss, params, y, target, valid, like)
 
-    like = jax.ShapeDtypeStruct(batch, wide(xs.dtype))
-
+    like = jax.ShapeDtypeStruct(batch, loss_dtype(xs))
     losses = jax.vmap(each)(ys, targets, None if whole else mask)
     return jnp.sum(losses), (moved, jnp.sum(mask, dtype=losses.dtype))
+
+
+def _boundaries(window: Window, reset: Array | None, like: Array) -> Array | None:
+    """Where sequences begin in the window and in the chunk after it; None if nowhere."""
+    if reset is not None:
+        reset = check_flags("reset", reset, like.shape)
+    if reset is None and (window.reset is None or window.reset.shape[0] == 0):
+        return None
+    before = jnp.zeros_like(window.valid) if window.reset is None else window.reset
+    return jnp.concatenate([before, jnp.zeros_like(like) if reset is None else reset])
 
 
 def truncated(
@@ -221,6 +255,8 @@ def truncated(
     targets: PyTree = None,
     lengths: Array | None = None,
     mask: Array | None = None,
+    reset: Array | None = None,
+    reset_carry: Carry | None = None,
     key: Array | None = None,
     start: int | Array = 0,
     cell_params: Callable[[Params], Params] = identity,
@@ -247,6 +283,10 @@ def truncated(
         that varies with the step, such as a weight.
       lengths: integers ``(*batch,)`` in 0..T; steps past a row's length are skipped.
       mask: booleans ``(T, *batch)``, the same for gaps anywhere.
+      reset: booleans ``(T, *batch)``, as in `jaxrnn.scan`: True says that a new sequence begins
+        with that step, so its row restarts from `reset_carry`, masked or not.
+      reset_carry: what a reset restarts from, held fixed; if None the cell's own initial carry,
+        through which gradients then flow.
       key: a PRNG key for a stochastic cell.
       start: the absolute time of ``xs[0]``.
       cell_params: what of `params` the cell takes, such as ``lambda p: p["cell"]``.
@@ -278,18 +318,24 @@ def truncated(
     targets = check_targets(targets, time, batch)
     check_positive("k1", k1)
     k2 = k1 if k2 is None else k2
-    flags = flags_at(time, batch, lengths, mask)
-    padded = flags is not None or time % k1 > 0
+    flags = flags_at(time, batch, lengths, mask, reset)
+    check_reset_carry(reset, reset_carry)
+    padded = flags.valid is not None or time % k1 > 0
 
-    def chunk(n: Array) -> tuple[Array, PyTree, Array | None]:
+    def chunk(n: Array) -> tuple[PyTree, PyTree, Array | None, Array | None]:
         at = n * k1 + jnp.arange(k1, dtype=jnp.int32)
         take = lambda leaf: jnp.take(leaf, at, axis=0, mode="clip")  # noqa: E731
-        valid = jnp.broadcast_to((at < time).reshape(-1, *(1 for _ in batch)), (k1, *batch))
-        valid = valid if flags is None else valid & jax.vmap(flags)(jnp.minimum(at, time - 1))
-        return take(xs), jax.tree.map(take, targets), valid if padded else None
+        inside = jnp.broadcast_to((at < time).reshape(-1, *(1 for _ in batch)), (k1, *batch))
+
+        def within(flags: Callable[[Array], Array] | None) -> Array:
+            return inside if flags is None else inside & jax.vmap(flags)(jnp.minimum(at, time - 1))
+
+        valid = within(flags.valid) if padded else None
+        restarts = None if flags.reset is None else within(flags.reset)
+        return jax.tree.map(take, xs), jax.tree.map(take, targets), valid, restarts
 
     def objective(params: Params, window: Window, n: Array) -> tuple[Array, tuple[Window, Array]]:
-        part, goal, valid = chunk(n)
+        part, goal, valid, restarts = chunk(n)
         return truncated_loss(
             cell,
             params,
@@ -298,6 +344,8 @@ def truncated(
             loss=loss,
             targets=goal,
             mask=valid,
+            reset=restarts,
+            reset_carry=reset_carry,
             key=key,
             cell_params=cell_params,
         )
@@ -309,11 +357,12 @@ def truncated(
         )
         return (window, add(total, Gradient(value, grads, weight)), n + 1), None
 
-    example = jnp.zeros((k1, *xs.shape[1:]), xs.dtype)
+    example = jax.tree.map(lambda leaf: jnp.zeros((k1, *leaf.shape[1:]), leaf.dtype), xs)
     window = truncated_init(
         cell, params, example, carry, k2=k2, start=start, cell_params=cell_params
     )
-    total = zero_gradient(params, xs.dtype)
+    window = window if reset is not None else window._replace(reset=None)
+    total = zero_gradient(params, loss_dtype(xs))
     if time:
         first = window, total, jnp.zeros((), jnp.int32)
         (window, total, _), _ = lax.scan(body, first, None, length=-(-time // k1))
@@ -324,6 +373,8 @@ def truncated(
         window.xs,
         window.carry,
         mask=window.valid,
+        reset=window.reset,
+        reset_carry=reset_carry,
         key=key,
         start=window.time,
     )

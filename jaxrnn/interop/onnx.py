@@ -41,7 +41,13 @@ from jaxrnn.interop.structure import Unit
 __all__ = ["ONNX", "dump", "export", "infer", "load", "network", "run", "run_node"]
 
 GATES = {"elman": "h", "lstm": "iofg", "gru": "zrn"}
-ACTIVATIONS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+ROLES = ("gate_activation", "candidate_activation", "output_activation")
+NODES = {
+    "RNN": (jaxrnn.make_elman, ("activation",), ["Tanh"]),
+    "GRU": (jaxrnn.make_gru, ROLES[:2], ["Sigmoid", "Tanh"]),
+    "LSTM": (jaxrnn.make_lstm, ROLES, ["Sigmoid", "Tanh", "Tanh"]),
+}
+"""For each type of node the cell's constructor, its activations, and those by default."""
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 DIRECTIONS = ("forward", "reverse", "bidirectional")
 CHANGING = {
@@ -169,7 +175,7 @@ def network(
       >>> onnx.network("GRU", {"linear_before_reset": 1, "direction": "bidirectional"}).name
       'bidirectional(gru)'
     """
-    check_choice("op_type", op_type, tuple(ACTIVATIONS))
+    check_choice("op_type", op_type, tuple(NODES))
     given = dict(attributes or {})
     if unknown := sorted(given.keys() - ATTRIBUTES):
         raise ValueError(f"attributes: expected some of {sorted(ATTRIBUTES)}, got {unknown}")
@@ -177,37 +183,24 @@ def network(
     check_choice("direction", direction, DIRECTIONS)
     if clip is not None and not clip > 0:
         raise ValueError(f"clip: expected a positive number or none, got {clip!r}")
-    count, each = 1 + (direction == "bidirectional"), len(ACTIVATIONS[op_type])
-    names = given.get("activations") or ACTIVATIONS[op_type] * count
+    make, roles, default = NODES[op_type]
+    count, each = 1 + (direction == "bidirectional"), len(roles)
+    names = given.get("activations") or default * count
     if len(names) != count * each:
         raise ValueError(f"activations: expected {count * each} for {op_type}, got {names}")
     alphas, betas = given.get("activation_alpha", ()), given.get("activation_beta", ())
     phis = activations(names, alphas, betas, clip)
     made = []
     for d in range(count):
-        f, *rest = phis[d * each : (d + 1) * each]
-        if op_type == "RNN":
-            made.append(jaxrnn.make_elman(activation=f.option, use_bias=use_bias))
-        elif op_type == "GRU":
-            made.append(
-                jaxrnn.make_gru(
-                    reset="after" if given.get("linear_before_reset") else "before",
-                    gate_activation=f.option,
-                    candidate_activation=rest[0].option,
-                    use_bias=use_bias,
-                )
-            )
-        else:
-            made.append(
-                jaxrnn.make_lstm(
-                    peepholes="diagonal" if peepholes else None,
-                    forget_gate="coupled" if given.get("input_forget") else True,
-                    gate_activation=f.option,
-                    candidate_activation=rest[0].option,
-                    output_activation=rest[1]._replace(clip=None).option,  # c is never clipped
-                    use_bias=use_bias,
-                )
-            )
+        own: dict[str, Any] = dict(zip(roles, phis[d * each : (d + 1) * each], strict=True))
+        if op_type == "GRU":
+            own["reset"] = "after" if given.get("linear_before_reset") else "before"
+        elif op_type == "LSTM":
+            own["peepholes"] = "diagonal" if peepholes else None
+            own["forget_gate"] = "coupled" if given.get("input_forget") else True
+            own["output_activation"] = own["output_activation"]._replace(clip=None)  # of c
+        named = {name: getattr(value, "option", value) for name, value in own.items()}
+        made.append(make(**named, use_bias=use_bias))
     return made[0] if count == 1 else jaxrnn.bidirectional(*made)
 
 
@@ -238,7 +231,7 @@ def run(
       ((7, 1, 2, 5), (1, 2, 5))
     """
     attributes = dict(attributes or {})
-    check_choice("op_type", op_type, tuple(ACTIVATIONS))
+    check_choice("op_type", op_type, tuple(NODES))
     given = _given(op_type, inputs)
     net = network(op_type, attributes, peepholes="P" in given, use_bias="B" in given)
     params = load(net, {name: given[name] for name in "WRBP" if name in given})

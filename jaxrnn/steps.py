@@ -12,7 +12,16 @@ from jax.extend.core import Literal
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, add, select
 
-__all__ = ["Parts", "Steps", "depends", "divide", "linearize", "pre_activations", "project"]
+__all__ = [
+    "Parts",
+    "Steps",
+    "depends",
+    "divide",
+    "linearize",
+    "pre_activations",
+    "project",
+    "reached",
+]
 
 tree_map = jax.tree.map
 
@@ -218,7 +227,7 @@ def _each_step(
     one = jax.eval_shape(lambda t: tree_map(lambda leaf: leaf[0], t), (points, rest))
     jaxpr = jax.make_jaxpr(at)(params, *one).jaxpr
     count = len(params)
-    varies = _reached(jaxpr, jaxpr.invars[count:])
+    varies = reached(jaxpr, jaxpr.invars[count:])
     uses_params = not set(jaxpr.invars[:count]).isdisjoint(_read(jaxpr))
     axes = [0 if each else None for each in varies]
     leaves = jax.vmap(partial(at, params), out_axes=axes)(points, rest)
@@ -233,8 +242,20 @@ def _each_step(
     return varying, local, uses_params
 
 
-def _reached(jaxpr: Any, inputs: Any) -> list[bool]:
-    """Which outputs of a jaxpr depend on these of its inputs."""
+def reached(jaxpr: Any, inputs: Any) -> list[bool]:
+    """Which outputs of a jaxpr depend on these of its inputs.
+
+    Args:
+      jaxpr: such as `jax.make_jaxpr` gives.
+      inputs: some of its input variables.
+
+    Example:
+      >>> import jax
+      >>> from jaxrnn.steps import reached
+      >>> jaxpr = jax.make_jaxpr(lambda x, y: (x + 1, x * y))(1.0, 2.0).jaxpr
+      >>> reached(jaxpr, jaxpr.invars[1:])
+      [False, True]
+    """
     seen = set(inputs)
     for eqn in jaxpr.eqns:
         if any(not isinstance(v, Literal) and v in seen for v in eqn.invars):
@@ -262,7 +283,7 @@ def depends(f: Callable[..., PyTree], x: PyTree, *others: PyTree) -> bool:
       (True, False)
     """
     jaxpr = jax.make_jaxpr(f)(x, *others).jaxpr
-    return any(_reached(jaxpr, jaxpr.invars[: len(jax.tree.leaves(x))]))
+    return any(reached(jaxpr, jaxpr.invars[: len(jax.tree.leaves(x))]))
 
 
 def _push(

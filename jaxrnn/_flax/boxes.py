@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from flax.core.meta import AxisMetadata
 from flax.traverse_util import unflatten_dict
-from jax.extend.core import Literal
 
 from jaxrnn._flax.names import Items, Size, abstract_key, named_leaves, structural
 from jaxrnn.base import Array, Cell, DType, Layer, Params
 from jaxrnn.initializers import Joint
+from jaxrnn.steps import reached
 
 __all__ = ["draw"]
 
@@ -115,7 +115,7 @@ def _boxes(
     closed, shapes = jax.make_jaxpr(init, return_shape=True)(marks, abstract_key())
     boxes = {}
     for option, mark in zip(marks, closed.jaxpr.invars, strict=False):
-        for name, its in zip(named_leaves(shapes), _reached(closed.jaxpr, [mark]), strict=True):
+        for name, its in zip(named_leaves(shapes), reached(closed.jaxpr, [mark]), strict=True):
             if its and name in boxes and boxes[name][1] != found[option]:
                 raise ValueError(
                     f"{option}: expected the same metadata as {boxes[name][0]} gives, with "
@@ -124,12 +124,3 @@ def _boxes(
             if its:
                 boxes[name] = option, found[option]
     return boxes
-
-
-def _reached(jaxpr: Any, inputs: Any) -> list[bool]:
-    """Which outputs of a jaxpr depend on these of its inputs."""
-    seen = set(inputs)
-    for eqn in jaxpr.eqns:
-        if any(not isinstance(v, Literal) and v in seen for v in eqn.invars):
-            seen.update(eqn.outvars)
-    return [not isinstance(v, Literal) and v in seen for v in jaxpr.outvars]

@@ -103,10 +103,9 @@ def check_params(
     """
     if cell.spec is None or hasattr(cell, "sequence"):
         return
-    leaves, structure = jax.tree.flatten(params)
     lead = jax.tree.leaves(xs)[0]
     shape = jax.ShapeDtypeStruct(lead.shape, lead.dtype)
-    _check_params(cell, structure, tuple(map(_shape, leaves)), shape, argument, inputs)
+    _check_params(cell, *_abstract(params), shape, argument, inputs)
 
 
 @lru_cache(maxsize=128)
@@ -168,10 +167,25 @@ def _sizes_of(tree: PyTree) -> list[int]:
 def _sizes(cell: Any, params: PyTree, argument: str) -> list[int]:
     """What H may be by the cell's own carry, or TypeError if these are no parameters of it."""
     try:
-        return _sizes_of(jax.eval_shape(cell.carry, params)) or [1]
+        return _sizes_of(_own_carry(cell, params, ())) or [1]
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         expected = expected_params(cell, 1, 1, np.dtype("float32"))
         raise TypeError(_of_another_kind(cell, params, expected, argument)) from error
+
+
+def _abstract(tree: PyTree) -> tuple[Any, tuple[Any, ...]]:
+    """The structure of a tree, and what is known of its leaves without their values."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple(map(_shape, leaves))
+
+
+@lru_cache(maxsize=256)
+def _own_carry(
+    cell: Any, structure: Any, leaves: tuple[Any, ...], batch: tuple[int, ...]
+) -> PyTree:
+    """The shapes of the cell's own carry."""
+    params = structure.unflatten(leaves)
+    return jax.eval_shape(lambda p: cell.carry(p, batch), params)
 
 
 def check_parts(
@@ -237,7 +251,7 @@ def check_carry(
       >>> type(check_carry(jaxrnn.lstm, params, (h, c), (2,))).__name__
       'LSTMCarry'
     """
-    expected = jax.eval_shape(lambda p: cell.carry(p, batch), params)
+    expected = _own_carry(cell, params, batch)
     carry = (
         jax.tree.map(_fit, _adopt(carry, expected), expected)
         if _alike(carry, expected)
@@ -295,8 +309,7 @@ def check_step(cell: Any, params: PyTree, carry: PyTree, x: Any) -> tuple[PyTree
     x = check_inputs(cell, "x", x, "(*batch")
     params = arrays(params)
     batch = jax.tree.leaves(x)[0].shape[: -cell.axes]
-    leaves, structure = jax.tree.flatten((params, x))
-    _check_shapes(cell, structure, tuple(map(_shape, leaves)))
+    _check_shapes(cell, *_abstract((params, x)))
     return params, check_carry(cell, params, carry, batch), x
 
 

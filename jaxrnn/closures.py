@@ -98,7 +98,7 @@ def _functions(cell: Cell, arguments: Any) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def _closes_over_nothing(cell: Cell, structure: Any, leaves: tuple[Any, ...]) -> None:
     for name, arguments in _functions(cell, structure.unflatten(leaves)).items():
         consts = jax.make_jaxpr(getattr(cell, name))(*arguments).consts

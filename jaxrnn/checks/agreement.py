@@ -108,7 +108,7 @@ def check_params(
     _check_params(cell, *_abstract(params), shape, argument, inputs)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def _check_params(
     cell: Any, structure: Any, leaves: tuple[Any, ...], xs: Any, argument: str, inputs: str
 ) -> None:
@@ -179,13 +179,19 @@ def _abstract(tree: PyTree) -> tuple[Any, tuple[Any, ...]]:
     return structure, tuple(map(_shape, leaves))
 
 
-@lru_cache(maxsize=256)
-def _own_carry(
-    cell: Any, structure: Any, leaves: tuple[Any, ...], batch: tuple[int, ...]
-) -> PyTree:
+def _own_carry(cell: Any, params: PyTree, batch: tuple[int, ...]) -> PyTree:
     """The shapes of the cell's own carry."""
-    params = structure.unflatten(leaves)
-    return jax.eval_shape(lambda p: cell.carry(p, batch), params)
+    if cell.spec is None:  # what a user's function closes over is not to be kept
+        return jax.eval_shape(lambda p: cell.carry(p, batch), params)
+    widest = jax.dtypes.canonicalize_dtype(np.float64)
+    return _known_carry(cell, *_abstract(params), batch, widest)
+
+
+@lru_cache(maxsize=64)
+def _known_carry(
+    cell: Any, structure: Any, leaves: tuple[Any, ...], batch: tuple[int, ...], widest: Any
+) -> PyTree:
+    return jax.eval_shape(lambda p: cell.carry(p, batch), structure.unflatten(leaves))
 
 
 def check_parts(
@@ -325,7 +331,7 @@ def _shape(leaf: Any) -> Any:
     return leaf if isinstance(leaf, int | float | complex) else type(leaf)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def _check_shapes(cell: Any, structure: Any, leaves: tuple[Any, ...]) -> None:
     params, x = structure.unflatten(leaves)
     check_params(cell, params, x, inputs="x")

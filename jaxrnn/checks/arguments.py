@@ -364,7 +364,7 @@ def sized(init: Init) -> Init:
     return checked  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def expected_params(
     cell: Any,
     input_size: int,

@@ -87,7 +87,7 @@ def _close(box: Any, value: Any) -> Any:
     return dataclasses.replace(box, raw_value=value)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _boxes(
     net: Cell | Layer, in_features: int, features: Size, dtype: Any, fixed: Items, drawers: Items
 ) -> dict[tuple[str, ...], tuple[str, Any]]:

@@ -91,7 +91,7 @@ def structural(options: Mapping[str, Any]) -> Items:
     return tuple(sorted((k, v) for k, v in fixed.items() if not isinstance(v, tuple)))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def template(net: Cell | Layer, in_features: int, features: Size, dtype: Any, items: Items) -> Any:
     """The shapes and dtypes of what ``init`` gives."""
     init = lambda key: net.init(key, in_features, features, dtype=dtype, **dict(items))  # noqa: E731

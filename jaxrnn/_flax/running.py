@@ -36,7 +36,7 @@ def network(
     return net if num_layers > 1 else net.parts[0]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def parts(
     net: Cell | Layer, in_features: int, features: Size, dtype: Any, items: Items
 ) -> tuple[tuple[str, Any, int, Size], ...]:

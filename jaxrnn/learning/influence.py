@@ -203,7 +203,7 @@ def _snap1_pull(g: Array, influence: PyTree) -> Params:
     return jax.tree.map(one, influence)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def _acts_on_units(
     cell: Cell, structure: Any, avals: tuple[Any, ...], shape: tuple[int, ...], dtype: str
 ) -> bool:

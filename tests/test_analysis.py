@@ -13,20 +13,21 @@ import pytest
 import jaxrnn
 from jaxrnn import ElmanParams, LSTMCarry, analysis, make_elman
 from jaxrnn.cells import CELLS
-from tests.reference import QUICK, assert_close, loop, random_like
+from tests.reference import assert_close, loop, quick, random_like
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
 T, B, D, H = 5, 2, 3, 4
-quick = partial(jax.jit, compiler_options=QUICK)
 linear = make_elman(activation="identity")
 
 
 def example(cell, size=H, batch=(B,), time=T):
     """Random parameters, inputs and carry, in float64."""
-    params = cell.init(jax.random.key(0), D, size, dtype=jnp.float64)
+    init = lambda key: cell.init(key, D, size, dtype=jnp.float64)  # noqa: E731
+    params = jax.eval_shape(init, jax.random.key(0))
+    carry = jax.eval_shape(lambda params: cell.carry(params, batch), params)
     xs = jax.ShapeDtypeStruct((time, *batch, D), jnp.float64)
-    return random_like((params, xs, cell.carry(params, batch)), 1, 0.6)
+    return random_like((params, xs, carry), 1, 0.6)
 
 
 def only(names):
@@ -352,7 +353,9 @@ def test_bad_input_is_named():
             measure(jaxrnn.elman, params, jnp.zeros((T, B, D), int))
     with pytest.raises(ValueError, match=r"with gates, got 'elman', which shows none"):
         analysis.gate_traces(jaxrnn.elman, params, xs)
-    with pytest.raises(TypeError, match=r"cell: expected a Cell, which can step, got Layer"):
+    with pytest.raises(
+        TypeError, match=r"cell: expected a Cell, or a Layer that can step, got 'bid"
+    ):
         analysis.gradient_norms(jaxrnn.bidirectional(jaxrnn.elman), params, xs)
     for threshold in (0, -1, 1.5, float("nan")):
         with pytest.raises(ValueError, match=r"threshold: expected a share in \(0, 1\]"):

@@ -8,24 +8,14 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn import (
-    LSTMCarry,
-    LSTMGateCarry,
-    LSTMParams,
-    LSTMVariantParams,
-    make_elman,
-    make_gru,
-    make_lstm,
-    make_prototype,
-)
-from jaxrnn.cells import fuse, unfuse
-from tests.reference import QUICK, assert_close, loop, random_like, with_gradients
+from jaxrnn import LSTMCarry, LSTMParams, make_elman, make_gru, make_lstm
+from jaxrnn.cells import LSTMGateCarry, LSTMVariantParams, fuse, make_prototype, unfuse
+from tests.reference import assert_close, loop, quick, random_like, with_gradients
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
 T, B, D, H = 5, 2, 3, 4
 FAR = 40.0  # a bias that saturates a gate to float64 rounding
-quick = partial(jax.jit, compiler_options=QUICK)
 
 
 def array(*values):
@@ -34,9 +24,10 @@ def array(*values):
 
 def example(cell, size=H):
     """Random parameters, inputs and carry, in float64."""
-    params = cell.init(jax.random.key(0), D, size, dtype=jnp.float64)
-    xs = jax.ShapeDtypeStruct((T, B, D), jnp.float64)
-    return random_like((params, xs, cell.carry(params, (B,))), 1, 0.6)
+    init = lambda key: cell.init(key, D, size, dtype=jnp.float64)  # noqa: E731
+    params = jax.eval_shape(init, jax.random.key(0))
+    carry = jax.eval_shape(lambda params: cell.carry(params, (B,)), params)
+    return random_like((params, jax.ShapeDtypeStruct((T, B, D), jnp.float64), carry), 1, 0.6)
 
 
 def run(cell, params, xs, carry):
@@ -95,7 +86,7 @@ NUMBERS = [
 @pytest.mark.parametrize(("cell", "carry", "y", "after"), NUMBERS)
 def test_hand_worked_numbers(cell, carry, y, after):
     carry = jax.tree.map(lambda value: jnp.full(1, value, jnp.float64), carry)
-    got, out = cell.step(scalar(cell), carry, jnp.ones(1, jnp.float64))
+    got, out = quick(cell.step)(scalar(cell), carry, jnp.ones(1, jnp.float64))
     np.testing.assert_allclose(out[0], y, rtol=0, atol=1e-8)
     leaves = [float(leaf[0]) for leaf in jax.tree.leaves(got)[: len(np.atleast_1d(after))]]
     np.testing.assert_allclose(leaves, np.atleast_1d(after), rtol=0, atol=1e-8)

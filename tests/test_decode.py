@@ -25,7 +25,10 @@ class Net:
     def __init__(self, cell, seed=0, size=V, batch=B):
         shapes = jax.eval_shape(lambda key: cell.init(key, D, H, dtype=float), jax.random.key(0))
         self.cell, self.params = cell, random_like(shapes, seed)
-        self.carry = random_like(cell.carry(self.params, (batch,)), seed + 1)
+        self.carry = random_like(
+            jax.eval_shape(lambda p: cell.carry(p, (batch,)), shapes), seed + 1
+        )
+        self.compiled = {}
         table, kernel, bias = jnp.zeros((size, D)), jnp.zeros((H, size)), jnp.zeros(size)
         self.table, self.kernel, self.bias = random_like((table, kernel, bias), seed + 2, 2.0)
         self.options = {"embed": self.embed, "readout": self.readout}
@@ -70,8 +73,14 @@ def lstm():
 
 def run(net, function, prompt, carry=None, **options):
     """One of the functions under test, compiled, from the carry of the net if None."""
-    f = lambda params, prompt, carry: function(net.cell, params, prompt, carry, **options)  # noqa: E731
-    return quick(f)(net.params, prompt, net.carry if carry is None else carry)
+    given = {name: options.pop(name) for name in ("lengths", "key", "start") if name in options}
+    how = function, *sorted(options.items())
+    if how not in net.compiled:
+        net.compiled[how] = quick(
+            lambda *args, **given: function(net.cell, *args, **given, **options)
+        )
+    f = net.compiled[how]
+    return f(net.params, prompt, net.carry if carry is None else carry, **given)
 
 
 # Generation.
@@ -685,9 +694,10 @@ def test_last_of_a_row_with_gaps(lengths):
 def test_last_of_two_directions_is_half_read():
     """As its docstring says: what both have read of the whole is in the carry."""
     layer = jaxrnn.bidirectional(jaxrnn.gru)
-    params = layer.init(jax.random.key(0), D, H, dtype=float)
-    xs, lengths = random_like(jnp.zeros((4, B, D)), 3), np.asarray([4, 1, 2])
-    carry, ys = jaxrnn.scan(layer, params, xs, lengths=lengths)
+    shapes = jax.eval_shape(lambda key: layer.init(key, D, H, dtype=float), jax.random.key(0))
+    params, lengths = random_like(shapes, 2), np.asarray([4, 1, 2])
+    xs = random_like(jnp.zeros((4, B, D)), 3)
+    carry, ys = quick(partial(jaxrnn.scan, layer))(params, xs, lengths=lengths)
     ahead, back = jnp.split(jaxrnn.last(ys, lengths), 2, axis=-1)
     assert_close(ahead, carry.forward, "forward")
     ends = xs[lengths - 1, np.arange(B)]
@@ -784,7 +794,8 @@ def test_decode_and_beam_search_refuse_nonsense(lstm):
 
 def test_dtypes():
     """What is fed back keeps its dtype; log-probabilities are float32 for the half types."""
-    values, weights = {}, jaxrnn.lstm.init(jax.random.key(0), V, V)
+    init = lambda key: jaxrnn.lstm.init(key, V, V)  # noqa: E731
+    values, weights = {}, random_like(jax.eval_shape(init, jax.random.key(0)), 0, 0.3)
     for dtype in (jnp.float32, jnp.bfloat16):
         params = jax.tree.map(lambda leaf, dtype=dtype: leaf.astype(dtype), weights)
         embed = lambda token, dtype=dtype: jax.nn.one_hot(token, V, dtype=dtype)  # noqa: E731

@@ -1,6 +1,7 @@
 """Graphs and trees against recursive Python references."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,14 @@ import pytest
 import jaxrnn
 from jaxrnn import graph
 from jaxrnn.cells import LSTMCarry, LSTMParams
+from tests.reference import quick
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
 F, H = 3, 2
+neighbourhood = quick(graph.neighbourhood, static_argnames=("cell", "sentinel"))
+tree_scan, tree_step = quick(graph.tree_scan), quick(graph.tree_step)
+lstm_scan, gru_scan = quick(jaxrnn.lstm_scan), quick(jaxrnn.gru_scan)
 
 
 def randomly(tree, seed=0):
@@ -48,7 +53,7 @@ def results_and_gradients(f):
         results = f(params, xs)
         return weigh(results), results
 
-    graded = jax.jit(jax.grad(weighed, (0, 1), has_aux=True))
+    graded = quick(jax.grad(weighed, (0, 1), has_aux=True))
     return lambda params, xs: graded(params, xs)[::-1]
 
 
@@ -95,8 +100,8 @@ def host(*trees):
 
 
 def levels(*sizes, seed=0, **options):
-    params = graph.neighbourhood_init(jax.random.key(0), F, sizes, dtype=jnp.float64, **options)
-    return randomly(params, seed)
+    init = partial(graph.neighbourhood_init, dtype=jnp.float64, **options)
+    return randomly(jax.eval_shape(lambda key: init(key, F, sizes), jax.random.key(0)), seed)
 
 
 # Neighbourhoods
@@ -107,7 +112,7 @@ def test_neighbourhood_is_the_recursion_over_the_unfolded_graph(sizes, seed):
     lists = random_graph(seed)
     neighbours = graph.from_lists(lists, width=4)
     params, features = levels(*sizes, seed=seed), values(6, 4, F)
-    got = graph.neighbourhood(params, neighbours, features, sentinel=-3.0)
+    got = neighbourhood(params, neighbours, features, sentinel=-3.0)
     for node in range(6):
         close(got[node], unfold(*host(params), lists, *host(features), node, -3.0))
 
@@ -134,9 +139,9 @@ def test_one_level_is_a_plain_lstm_over_the_neighbours():
     lists = [[1, 2, 3], [0], [3, 1], []]
     neighbours = graph.from_lists(lists)
     (params,), nodes = levels(H), values(4, F)
-    got = graph.neighbourhood((params,), neighbours, nodes[neighbours.children])
+    got = neighbourhood((params,), neighbours, nodes[neighbours.children])
     for node, children in enumerate(lists[:3]):
-        carry, _ = jaxrnn.lstm_scan(params, nodes[np.array(children)])
+        carry, _ = lstm_scan(params, nodes[np.array(children)])
         close(got[node], carry.h)
     np.testing.assert_array_equal(got[3], -100.0)
 
@@ -145,10 +150,10 @@ def test_neighbourhood_with_another_cell_and_the_root_s_features():
     lists = [[1], [2, 0], [0]]
     neighbours = graph.from_lists(lists)
     params, features, root = levels(4, 2, cell=jaxrnn.gru), values(3, 2, F), values(3, 5, seed=2)
-    got = graph.neighbourhood(params, neighbours, features, cell=jaxrnn.gru, root=root)
-    below = [jaxrnn.gru_scan(params[1], features[n, : len(lists[n])])[0] for n in range(3)]
+    got = neighbourhood(params, neighbours, features, cell=jaxrnn.gru, root=root)
+    below = [gru_scan(params[1], features[n, : len(lists[n])])[0] for n in range(3)]
     xs = jnp.stack([jnp.concatenate([below[c], features[1, k]]) for k, c in enumerate(lists[1])])
-    close(got[1], jnp.concatenate([jaxrnn.gru_scan(params[0], xs)[0], root[1]]))
+    close(got[1], jnp.concatenate([gru_scan(params[0], xs)[0], root[1]]))
 
 
 def test_shuffling_permutes_the_children_of_each_node_with_their_features():
@@ -156,7 +161,7 @@ def test_shuffling_permutes_the_children_of_each_node_with_their_features():
     neighbours = graph.from_lists(lists, width=5)
     params, features = levels(H), values(4, 5, F)
     dirty = jnp.where((np.arange(5) < neighbours.lengths[:, None])[..., None], features, jnp.nan)
-    shuffled = jax.jit(lambda key: graph.neighbourhood(params, neighbours, dirty, shuffle=key))
+    shuffled = quick(lambda key: graph.neighbourhood(params, neighbours, dirty, shuffle=key))
     seen = [set() for _ in lists]
     for seed in range(40):
         got = np.asarray(shuffled(jax.random.key(seed)))
@@ -198,7 +203,7 @@ def test_shuffling_is_anew_at_each_level_and_follows_the_children():
         for a, upper in enumerate(orders)
         for b, lower in enumerate(orders)
     }
-    shuffled = jax.jit(lambda key: graph.neighbourhood(params, neighbours, features, shuffle=key))
+    shuffled = quick(lambda key: graph.neighbourhood(params, neighbours, features, shuffle=key))
     found = set()
     for seed in range(12):
         got = np.asarray(shuffled(jax.random.key(seed)))
@@ -212,13 +217,11 @@ def test_shuffling_is_anew_at_each_level_and_follows_the_children():
 def test_union_and_vmap_batch_graphs():
     graphs = [graph.from_lists(random_graph(seed), width=3) for seed in (3, 4)]
     params, features = levels(3, 2), values(2, 6, 3, F)
-    alone = jnp.stack(
-        [graph.neighbourhood(params, g, f) for g, f in zip(graphs, features, strict=True)]
-    )
-    joined = graph.neighbourhood(params, graph.union(*graphs), features.reshape(12, 3, F))
+    alone = jnp.stack([neighbourhood(params, g, f) for g, f in zip(graphs, features, strict=True)])
+    joined = neighbourhood(params, graph.union(*graphs), features.reshape(12, 3, F))
     close(joined.reshape(2, 6, 3), alone)
     stacked = jax.tree.map(lambda *leaf: jnp.stack(leaf), *graphs)
-    mapped = jax.jit(jax.vmap(graph.neighbourhood, (None, 0, 0)))(params, stacked, features)
+    mapped = quick(jax.vmap(graph.neighbourhood, (None, 0, 0)))(params, stacked, features)
     close(mapped, alone)
 
 
@@ -301,14 +304,15 @@ def tree_reference(params, parents, xs):
 
 
 def lstm_params(seed=0):
-    return randomly(jaxrnn.lstm.init(jax.random.key(0), F, H, dtype=jnp.float64), seed)
+    init = lambda key: jaxrnn.lstm.init(key, F, H, dtype=jnp.float64)  # noqa: E731
+    return randomly(jax.eval_shape(init, jax.random.key(0)), seed)
 
 
 def test_tree_scalar_check():
     full = lambda *shape, value: jnp.full(shape, value, jnp.float64)  # noqa: E731
     params = LSTMParams(full(1, 4, value=0.5), full(1, 4, value=0.5), full(4, value=0.1))
     children = LSTMCarry(jnp.array([[0.2], [-0.1]]), jnp.array([[0.3], [0.4]]))
-    got = graph.tree_step(params, children, full(1, value=1.0))
+    got = tree_step(params, children, full(1, value=1.0))
     np.testing.assert_allclose(got.h, 0.446975311, atol=1e-8)
     np.testing.assert_allclose(got.c, 0.829703717, atol=1e-8)
 
@@ -316,18 +320,18 @@ def test_tree_scalar_check():
 def test_one_child_is_the_lstm():
     params, x = lstm_params(), values(4, F)
     carry = randomly(jaxrnn.lstm.carry(params, (4,)), 2)
-    got = graph.tree_step(params, jax.tree.map(lambda leaf: leaf[None], carry), x)
+    got = tree_step(params, jax.tree.map(lambda leaf: leaf[None], carry), x)
     close(got, jaxrnn.lstm.step(params, carry, x)[0])
     xs = values(6, 4, F)
-    states = graph.tree_scan(params, xs, graph.make_tree([1, 2, 3, 4, 5, -1]))
-    last, ys = jaxrnn.lstm_scan(params, xs)
+    states = tree_scan(params, xs, graph.make_tree([1, 2, 3, 4, 5, -1]))
+    last, ys = lstm_scan(params, xs)
     close(states.h, ys)
     close(jax.tree.map(lambda leaf: leaf[-1], states), last)
 
 
 def test_no_child_is_a_first_step():
     params, x = lstm_params(), values(F)
-    got = graph.tree_step(params, jaxrnn.lstm.carry(params, (0,)), x)
+    got = tree_step(params, jaxrnn.lstm.carry(params, (0,)), x)
     close(got, jaxrnn.lstm.step(params, jaxrnn.lstm.carry(params), x)[0])
 
 
@@ -338,14 +342,14 @@ def test_no_child_is_a_first_step():
 def test_tree_scan_is_the_recursion(nodes, roots, width, batch):
     parents = random_tree(nodes, nodes, roots)
     params, xs = lstm_params(), values(nodes, *batch, F)
-    got = graph.tree_scan(params, xs, graph.make_tree(parents, width=width))
+    got = tree_scan(params, xs, graph.make_tree(parents, width=width))
     close(got, tree_reference(*host(params), parents, *host(xs)))
 
 
 def test_tree_step_is_a_node_of_tree_scan():
     parents, params, xs = [3, 3, 3, -1], lstm_params(), values(4, F)
-    states = graph.tree_scan(params, xs, graph.make_tree(parents))
-    got = graph.tree_step(params, jax.tree.map(lambda leaf: leaf[:3], states), xs[3])
+    states = tree_scan(params, xs, graph.make_tree(parents))
+    got = tree_step(params, jax.tree.map(lambda leaf: leaf[:3], states), xs[3])
     close(got, jax.tree.map(lambda leaf: leaf[3], states))
 
 
@@ -371,16 +375,16 @@ def test_tree_gradients_equal_the_recursion_s_and_padding_reaches_nothing():
 def test_forests_and_vmap_batch_trees():
     trees = [random_tree(5, 2), random_tree(8, 3), random_tree(3, 4)]
     params, xs = lstm_params(), values(16, F)
-    forest = graph.tree_scan(params, xs, graph.make_tree(*trees))
+    forest = tree_scan(params, xs, graph.make_tree(*trees))
     starts = [0, 5, 13]
     for parents, start in zip(trees, starts, strict=True):
         rows = slice(start, start + len(parents))
-        alone = graph.tree_scan(params, xs[rows], graph.make_tree(parents))
+        alone = tree_scan(params, xs[rows], graph.make_tree(parents))
         close(jax.tree.map(lambda leaf, rows=rows: leaf[rows], forest), alone)
     alike = [graph.make_tree(parents, nodes=8, steps=8, width=2) for parents in trees]
     stacked = jax.tree.map(lambda *leaf: jnp.stack(leaf), *alike)
     inputs = jnp.stack([jnp.pad(xs[s : s + 8], ((0, max(0, s + 8 - 16)), (0, 0))) for s in starts])
-    mapped = jax.jit(jax.vmap(graph.tree_scan, (None, 0, 0)))(params, inputs, stacked)
+    mapped = quick(jax.vmap(graph.tree_scan, (None, 0, 0)))(params, inputs, stacked)
     for k, (parents, start) in enumerate(zip(trees, starts, strict=True)):
         n = len(parents)
         close(
@@ -400,7 +404,7 @@ def test_tree_is_differentiable_in_every_mode():
         return (tree_reference(params, random_tree(6, 5), xs).h ** 3).sum()
 
     def second(f):
-        return jax.jit(lambda xs: jax.jvp(jax.grad(f), (xs,), (v,)))(xs)
+        return quick(lambda xs: jax.jvp(jax.grad(f), (xs,), (v,)))(xs)
 
     close(second(loss), second(reference), 1e-10)
 
@@ -409,10 +413,10 @@ def test_tree_is_differentiable_in_every_mode():
 def test_tree_dtypes_are_kept(dtype):
     tree = graph.make_tree(random_tree(9, 6))
     low = jax.tree.map(lambda leaf: leaf.astype(dtype), (lstm_params(), values(9, F)))
-    states = graph.tree_scan(*low, tree)
+    states = tree_scan(*low, tree)
     assert states.h.dtype == dtype
     assert states.c.dtype == jnp.float32
-    exact = graph.tree_scan(*jax.tree.map(lambda leaf: leaf.astype(jnp.float64), low), tree)
+    exact = tree_scan(*jax.tree.map(lambda leaf: leaf.astype(jnp.float64), low), tree)
     error = float(abs(states.h.astype(jnp.float64) - exact.h).max())
     assert error < 8 * float(jnp.finfo(dtype).eps)
 
@@ -492,7 +496,11 @@ def test_bad_input_is_named():
             "node 0 in step 0 and its par",
         ),
         (lambda: graph.tree_scan(lstm, xs[0], tree), ValueError, "xs: expected"),
-        (lambda: graph.tree_scan(lstm, xs[:, :2], tree), ValueError, "params.input_kernel"),
+        (
+            lambda: graph.tree_scan(lstm, xs[:, :2], tree),
+            ValueError,
+            r"xs: expected 3 features \(D\)",
+        ),
         (lambda: graph.tree_step(lstm, children, values(4, F)), ValueError, "children.h: expected"),
     ]
     for call, error, message in bad:

@@ -1,6 +1,7 @@
 """Grids against a Python loop over positions, written gate by gate."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,13 @@ import pytest
 import jaxrnn
 from jaxrnn import grid
 from jaxrnn.cells import LSTMCarry, LSTMParams
+from tests.reference import quick
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
 D, H = 3, 2
+scan = quick(grid.scan, static_argnames=("cell", "reverse", "return_carries", "chunk", "unroll"))
+lstm_scan, elman_scan = quick(jaxrnn.lstm_scan), quick(jaxrnn.elman_scan)
 CELLS = {
     "rnn": lambda axes: grid.make_md_rnn(axes),
     "relu": lambda axes: grid.make_md_rnn(axes, activation="relu"),
@@ -29,9 +33,15 @@ def randomly(tree, seed=0):
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) * 0.7), tree)
 
 
+def shapes(cell):
+    """What the parameters of a cell or a layer look like."""
+    init = lambda key: cell.init(key, D, H, dtype=jnp.float64)  # noqa: E731
+    return jax.eval_shape(init, jax.random.key(0))
+
+
 def make(name, axes, *, seed=0):
     cell = CELLS[name](axes)
-    return cell, randomly(cell.init(jax.random.key(0), D, H, dtype=jnp.float64), seed)
+    return cell, randomly(shapes(cell), seed)
 
 
 def inputs(*shape, seed=1):
@@ -100,7 +110,8 @@ def corner(sides, backward):
 
 def run(cell, params, xs, backward, **options):
     """`grid.scan` in the form of `loop`."""
-    carry, ys, every = grid.scan(cell, params, xs, reverse=backward, return_carries=True, **options)
+    f = grid.scan if isinstance(xs, jax.core.Tracer) else scan
+    carry, ys, every = f(cell, params, xs, reverse=backward, return_carries=True, **options)
     return ys, jax.tree.leaves(carry), jax.tree.leaves(every)
 
 
@@ -127,7 +138,7 @@ def results_and_gradients(f):
         results = f(params, xs)
         return weigh(results), results
 
-    graded = jax.jit(jax.grad(weighed, (0, 1), has_aux=True))
+    graded = quick(jax.grad(weighed, (0, 1), has_aux=True))
     return lambda params, xs: graded(params, xs)[::-1]
 
 
@@ -177,7 +188,7 @@ def test_equals_the_loop_in_every_direction(name, sides, backward):
     [
         ("rnn", (3, 2), (False, True)),
         ("peephole", (2, 3), (True, False)),
-        ("stable_peephole", (3, 2), (False, False)),
+        pytest.param("stable_peephole", (3, 2), (False, False), marks=pytest.mark.slow),
         pytest.param("lstm", (2, 2, 2), (True, False, True), marks=pytest.mark.slow),
     ],
 )
@@ -195,13 +206,13 @@ def test_one_axis_is_the_sequence():
     _, params = make("lstm", 1)
     flat = LSTMParams(params.input_kernel, params.recurrent_kernel[0], params.bias)
     got, expected = (
-        grid.scan(grid.make_md_lstm(1), params, xs),
-        jaxrnn.lstm_scan(flat, xs),
+        scan(grid.make_md_lstm(1), params, xs),
+        lstm_scan(flat, xs),
     )
     close(got, expected)
     _, params = make("rnn", 1)
     flat = jaxrnn.ElmanParams(params.input_kernel, params.recurrent_kernel[0], params.bias)
-    close(grid.scan(grid.make_md_rnn(1), params, xs), jaxrnn.elman_scan(flat, xs))
+    close(scan(grid.make_md_rnn(1), params, xs), elman_scan(flat, xs))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -215,8 +226,8 @@ def test_a_line_is_the_one_dimensional_lstm_along_it(axis):
     )
     line = inputs(5, 2)
     xs = jnp.expand_dims(line, [d for d in range(3) if d != axis])
-    carry, ys = grid.scan(cell, params, xs)
-    expected, line_ys = jaxrnn.lstm_scan(flat, line)
+    carry, ys = scan(cell, params, xs)
+    expected, line_ys = lstm_scan(flat, line)
     close((carry, ys.reshape(5, 2, H)), (expected, line_ys))
 
 
@@ -226,7 +237,7 @@ def test_stable_form_is_bounded_and_the_plain_one_is_not():
     for name in ("lstm", "stable"):
         cell, params = make(name, 2)
         params = params._replace(bias=params.bias.at[H : 3 * H].set(4.0))
-        wide[name] = float(abs(grid.scan(cell, params, xs, return_carries=True)[2].c).max())
+        wide[name] = float(abs(scan(cell, params, xs, return_carries=True)[2].c).max())
     assert wide["stable"] <= 1
     assert wide["lstm"] > 100
 
@@ -234,7 +245,7 @@ def test_stable_form_is_bounded_and_the_plain_one_is_not():
 def test_stable_form_where_every_forget_gate_underflows():
     # f_1 / (f_1 + f_2) = 1 / (1 + e) once both are e^(a - 1000), whatever their sum is.
     cell = grid.make_md_lstm(2, form="stable")
-    params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), D, H, dtype=jnp.float64))
+    params = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes(cell))
     params = params._replace(
         bias=params.bias.at[H : 2 * H].set(-1000.0).at[2 * H : 3 * H].set(-999.0)
     )
@@ -243,7 +254,7 @@ def test_stable_form_where_every_forget_gate_underflows():
     def c(params):
         return cell.step(params, before, jnp.zeros(D, jnp.float64))[0].c.sum()
 
-    value, gradient = jax.value_and_grad(c)(params)
+    value, gradient = quick(jax.value_and_grad(c))(params)
     np.testing.assert_allclose(value, H * 0.5 / (1 + np.e), rtol=1e-12)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
     assert float(abs(gradient.bias[H : 3 * H]).min()) > 0.01
@@ -253,9 +264,9 @@ def test_stable_form_where_every_forget_gate_underflows():
 def test_multidirectional_merges_a_run_from_every_corner(merge):
     cell, _ = make("lstm", 2)
     layer = grid.multidirectional(cell, merge=merge)
-    params = randomly(layer.init(jax.random.key(0), D, H, dtype=jnp.float64))
+    params = randomly(shapes(layer))
     xs = inputs(3, 4, 2)
-    carries, got = grid.scan(layer, params, xs)
+    carries, got = scan(layer, params, xs)
     runs = [loop("lstm", p, xs, way)[0] for p, way in zip(params, layer.directions, strict=True)]
     expected = {
         "concat": lambda: jnp.concatenate(runs, axis=-1),
@@ -265,24 +276,24 @@ def test_multidirectional_merges_a_run_from_every_corner(merge):
     close(got, runs[0] * runs[3] if callable(merge) else expected[merge]())
     assert len(carries) == 4
     close(carries[1].h, runs[1][-1, 0])
-    turned = grid.scan(layer, params[::-1], xs, reverse=True)
+    turned = scan(layer, params[::-1], xs, reverse=True)
     if not callable(merge) and merge != "concat":
         close(turned[1], got)
 
 
 def test_every_output_of_a_multidirectional_layer_sees_the_whole_grid():
     layer = grid.multidirectional(make("stable", 2)[0], merge="sum")
-    params = randomly(layer.init(jax.random.key(0), D, H, dtype=jnp.float64))
-    jacobian = jax.jit(jax.jacobian(lambda xs: grid.scan(layer, params, xs)[1]))(inputs(2, 3))
+    params = randomly(shapes(layer))
+    jacobian = quick(jax.jacobian(lambda xs: grid.scan(layer, params, xs)[1]))(inputs(2, 3))
     assert bool((abs(jacobian).sum((2, -1)) > 0).all())
 
 
 def test_multidirectional_of_one_axis_is_bidirectional():
     layer = grid.multidirectional(grid.make_md_lstm(1))
-    params = randomly(layer.init(jax.random.key(0), D, H, dtype=jnp.float64))
+    params = randomly(shapes(layer))
     flat = [LSTMParams(p.input_kernel, p.recurrent_kernel[0], p.bias) for p in params]
     xs, lengths = inputs(5, 3), np.array([5, 0, 3])
-    carries, ys = grid.scan(layer, params, xs, sizes=lengths[:, None])
+    carries, ys = scan(layer, params, xs, sizes=lengths[:, None])
     expected = jaxrnn.scan(
         jaxrnn.bidirectional(jaxrnn.lstm), jaxrnn.Directions(*flat), xs, lengths=lengths
     )
@@ -292,7 +303,7 @@ def test_multidirectional_of_one_axis_is_bidirectional():
 def test_sizes_are_each_row_alone_and_padding_reaches_nothing():
     cell, _ = make("stable_peephole", 2)
     layer = grid.multidirectional(cell)
-    params = randomly(layer.init(jax.random.key(0), D, H, dtype=jnp.float64))
+    params = randomly(shapes(layer))
     sizes = np.array([[[4, 3], [2, 3], [4, 1]], [[0, 2], [3, 0], [1, 2]]])
     clean = inputs(4, 3, 2, 3)
     padding = np.ones((4, 3, 2, 3), bool)
@@ -353,14 +364,14 @@ def test_sizes_and_mask_together():
     both = mask.copy()
     both[2:, :, 0], both[:, 2:, 1] = False, False
     for reverse in (False, True):
-        got = grid.scan(cell, params, xs, sizes=sizes, mask=mask, reverse=reverse)
+        got = scan(cell, params, xs, sizes=sizes, mask=mask, reverse=reverse)
         close(got[1], loop("lstm", params, xs, (reverse,) * 2, both)[0])
 
 
 def test_traced_sizes_are_clipped():
     cell, params = make("rnn", 2)
     xs = inputs(3, 2)
-    traced = jax.jit(lambda sizes: grid.scan(cell, params, xs, sizes=sizes))
+    traced = quick(lambda sizes: grid.scan(cell, params, xs, sizes=sizes))
     close(traced(jnp.array([9, 1], jnp.int32)), grid.scan(cell, params, xs, sizes=np.array([3, 1])))
 
 
@@ -375,9 +386,9 @@ def test_transforms_compose():
         return (loop("peephole", params, xs, (False, False))[0] ** 3).sum()
 
     # A row of the batch by vmap, its gradient too, is that row of the batch.
-    gradient = jax.jit(jax.grad(reference, 1))(params, xs)
-    close(jax.jit(jax.vmap(jax.grad(loss, 1), (None, 2), 2))(params, xs), gradient, 1e-11)
-    forward = jax.jit(lambda v: jax.jvp(lambda xs: loss(params, xs), (xs,), (v,))[1])
+    gradient = quick(jax.grad(reference, 1))(params, xs)
+    close(quick(jax.vmap(jax.grad(loss, 1), (None, 2), 2))(params, xs), gradient, 1e-11)
+    forward = quick(lambda v: jax.jvp(lambda xs: loss(params, xs), (xs,), (v,))[1])
     close(forward(tangent), jnp.vdot(gradient, tangent), 1e-11)
 
 
@@ -388,7 +399,7 @@ def test_second_order_forward_over_reverse():
 
     def product(run):
         loss = lambda p, xs: (run(p, xs) ** 3).sum()  # noqa: E731
-        return jax.jit(lambda xs: jax.jvp(jax.grad(lambda p: loss(p, xs)), (params,), (v,))[1])
+        return quick(lambda xs: jax.jvp(jax.grad(lambda p: loss(p, xs)), (params,), (v,))[1])
 
     got = product(lambda p, xs: grid.scan(cell, p, xs)[1])
     expected = product(lambda p, xs: loop("peephole", p, xs, (False, False))[0])
@@ -400,9 +411,8 @@ def test_chunks_do_not_change_the_function():
     xs = inputs(5, 3, 2)
 
     def graded(chunk, unroll):
-        return results_and_gradients(
-            lambda p, xs: grid.scan(cell, p, xs, chunk=chunk, unroll=unroll)
-        )(params, xs)
+        run = partial(grid.scan, cell, chunk=chunk, unroll=unroll)
+        return results_and_gradients(run)(params, xs)
 
     close(graded(3, 1), graded(None, 2), 1e-12)
 
@@ -448,11 +458,11 @@ def test_dtypes_are_kept(dtype):
     cell, params = make("stable_peephole", 2)
     xs = inputs(3, 4, 2)
     low = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, xs))
-    carry, ys = grid.scan(cell, *low)
+    carry, ys = scan(cell, *low)
     half = dtype != jnp.float32
     assert ys.dtype == carry.h.dtype == dtype
     assert carry.c.dtype == jnp.float32
-    exact = grid.scan(cell, *jax.tree.map(lambda leaf: leaf.astype(jnp.float64), low))[1]
+    exact = scan(cell, *jax.tree.map(lambda leaf: leaf.astype(jnp.float64), low))[1]
     error = float(abs(ys.astype(jnp.float64) - exact).max())
     assert error < (4 * float(jnp.finfo(dtype).eps) if half else 2e-6)
 
@@ -460,7 +470,7 @@ def test_dtypes_are_kept(dtype):
 def test_grids_and_batches_without_elements():
     cell, params = make("lstm", 2)
     for sides in ((0, 3), (3, 0), (0, 0)):
-        carry, ys, every = grid.scan(cell, params, inputs(*sides, 2), return_carries=True)
+        carry, ys, every = scan(cell, params, inputs(*sides, 2), return_carries=True)
         assert ys.shape == every.c.shape == (*sides, 2, H)
         assert bool((carry.h == 0).all())
     f = lambda params, xs: grid.scan(cell, params, xs, sizes=np.zeros((0, 2), int))[1]  # noqa: E731
@@ -497,7 +507,11 @@ def test_bad_input_is_named():
         (lambda: grid.multidirectional(cell, merge="max"), ValueError, "merge: expected one of"),
         (lambda: grid.scan(jaxrnn.lstm, params, xs), TypeError, "cell: expected a GridCell"),
         (lambda: grid.scan(cell, params, xs[0, 0]), ValueError, "xs: expected .* 2 grid axes"),
-        (lambda: grid.scan(cell, params, xs[..., :2]), ValueError, "params.input_kernel"),
+        (
+            lambda: grid.scan(cell, params, xs[..., :2]),
+            ValueError,
+            r"xs: expected 3 features \(D\)",
+        ),
         (lambda: grid.scan(cell, {}, xs), TypeError, "params: expected MDLSTMParams"),
         (lambda: grid.scan(layer, params, xs), TypeError, "params: expected MDLSTMParams"),
         (lambda: grid.scan(layer, (params,) * 3, xs), TypeError, "tuple of 4 .* got 3"),

@@ -211,12 +211,12 @@ def _acts_on_units(
     rng = np.random.default_rng(0)
     count = 4  # draws, for where an activation is flat nothing is seen
 
-    def draw(shape: tuple[int, ...], dtype: Any) -> Array:
+    def draw(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         # Weights small enough that no gate saturates: that too would hide what is reached.
-        return jnp.asarray(rng.normal(size=(count, *shape)) / np.sqrt(prod(shape[:-1])), dtype)
+        return (rng.normal(size=(count, *shape)) / np.sqrt(prod(shape[:-1]))).astype(dtype)
 
     params = structure.unflatten([draw(*aval) for aval in avals])
-    flat = flat_cell(cell, jax.tree.map(lambda leaf: leaf[0], params))
+    flat = flat_cell(cell, structure.unflatten([jax.ShapeDtypeStruct(*aval) for aval in avals]))
     parts, size = _units(flat)
     if any(not aval[0] or aval[0][-1] % size for aval in avals):
         return False
@@ -232,7 +232,7 @@ def _acts_on_units(
 
     s, units = draw((parts * size,), flat.dtype), draw((parts, size), flat.dtype)
     same = jax.jit(jax.vmap(agree))(params, s, draw(shape, dtype), units)
-    return all(bool(leaf.all()) for leaf in same)
+    return all(np.asarray(leaf).all() for leaf in same)
 
 
 snap1 = Influence("snap1", _snap1_start, _snap1_advance, _snap1_pull)

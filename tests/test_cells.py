@@ -89,9 +89,9 @@ def test_a_cell_is_what_made_it(name):
     assert len(repr(cell)) < 80
 
 
-def test_without_biases(name):
+def test_without_biases(thorough):
     """`use_bias=False`: no leaf of that kind, and the function of zero biases."""
-    cell, size = CELLS[name], SIZES.get(name, (3, 4))
+    cell, size = CELLS[thorough], SIZES.get(thorough, (3, 4))
     full = cell.init(jax.random.key(0), *size, dtype=jnp.float64)
     bare = cell.init(jax.random.key(0), *size, dtype=jnp.float64, use_bias=False)
     zero = jax.tree_util.tree_map_with_path(
@@ -99,9 +99,9 @@ def test_without_biases(name):
     )
     paths = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(bare)}
     assert not any("bias" in path for path in paths)
-    xs = make(name).xs
+    xs = make(thorough).xs
     run = quick(partial(scan, cell))
-    assert_close(run(bare, xs, None), run(zero, xs, None), name)
+    assert_close(run(bare, xs, None), run(zero, xs, None), thorough)
 
 
 def test_scan_is_the_loop(name):
@@ -132,9 +132,9 @@ def test_scan_is_the_loop(name):
     assert traces == 1, "a second call with the same shapes traced again"
 
 
-def test_lengths_masks_and_resets(name):
+def test_lengths_masks_and_resets(thorough):
     """Each by itself and all together, both ways, with a chunk that does not divide T."""
-    case, rng = make(name), np.random.default_rng(0)
+    case, rng = make(thorough), np.random.default_rng(0)
     full, mask, reset = np.full(B, T), np.ones((T, B), bool), np.zeros((T, B), bool)
     gaps, restarts = rng.random((T, B)) < 0.6, rng.random((T, B)) < 0.4
     restarts[0, 1] = restarts[4, 0] = True
@@ -146,7 +146,7 @@ def test_lengths_masks_and_resets(name):
         "reset": (full, mask, restarts),
         "all": (np.array([4, 5]), gaps, restarts),
     }
-    for reverse, wanted in ((False, reference(name)), (True, reference(name, True))):
+    for reverse, wanted in ((False, reference(thorough)), (True, reference(thorough, True))):
         options = {"reverse": True} if reverse else {"chunk": 2}
         run = quick(with_gradients(partial(scan, case.cell, **options)))
         outputs = {}
@@ -169,12 +169,12 @@ def test_lengths_masks_and_resets(name):
         assert not np.any(ys[:, 0]), "length 0"
 
 
-def test_windows_and_steps(name):
+def test_windows_and_steps(thorough):
     """A scan with resets = scans of its pieces, the carry handed on = single steps; both ways.
 
     A boundary lies between two steps: it may be the first of a piece, or be masked.
     """
-    case, rng = make(name), np.random.default_rng(5)
+    case, rng = make(thorough), np.random.default_rng(5)
     params, xs, carry = case.inputs
     mask, reset = rng.random((T, B)) < 0.7, rng.random((T, B)) < 0.5
     reset[2], mask[2, 0] = True, False  # where the second piece begins, and masked

@@ -10,14 +10,20 @@ import pytest
 
 import jaxrnn
 from jaxrnn import initializers
+from tests.reference import quick
 
 KEY = jax.random.key(0)
+
+
+def made(cell, *sizes, **options):
+    """The initial parameters of a cell."""
+    return quick(lambda key: cell.init(key, *sizes, **options))(KEY)
 
 
 def test_chrono_couples_the_gates():
     size, t_max = 2000, 30
     start = {"bias_init": initializers.chrono(t_max), "forget_bias": 0.0}
-    params = jaxrnn.lstm.init(KEY, 1, size, recurrent_init=initializers.zeros, **start)
+    params = made(jaxrnn.lstm, 1, size, recurrent_init=initializers.zeros, **start)
     i, f, g, o = np.split(np.asarray(params.bias), 4)
     np.testing.assert_array_equal(i, -f)
     assert not np.concatenate([g, o]).any()
@@ -27,17 +33,17 @@ def test_chrono_couples_the_gates():
 
 def test_chrono_of_coupled_gates():
     start = {"bias_init": initializers.chrono(30, gates="igo"), "forget_bias": 0.0}
-    i, g, o = np.split(np.asarray(jaxrnn.cells.lstm_cifg.init(KEY, 1, 8, **start).bias), 3)
+    i, g, o = np.split(np.asarray(made(jaxrnn.cells.lstm_cifg, 1, 8, **start).bias), 3)
     assert (i < 0).all()
     assert not np.concatenate([g, o]).any()
     with pytest.raises(ValueError, match=r"gates: expected .*\(4\), got 'igo'"):
-        jaxrnn.lstm.init(KEY, 1, 8, **start)
+        made(jaxrnn.lstm, 1, 8, **start)
     with pytest.raises(ValueError, match="t_max"):
         initializers.chrono(1)
 
 
 def test_identity_recurrence():
-    assert jaxrnn.cells.irnn.init(KEY, 2, 3).recurrent_kernel.tolist() == np.eye(3).tolist()
+    assert made(jaxrnn.cells.irnn, 2, 3).recurrent_kernel.tolist() == np.eye(3).tolist()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +113,7 @@ def test_what_a_cell_starts_from(name):
     """Each gate's recurrent kernel is orthogonal, each input kernel has one gate's fan."""
     d, h = 30, 20
     gates = {"lstm": 4, "gru": 3, "elman": 1}[name]
-    params = getattr(jaxrnn, name).init(KEY, d, h)
+    params = made(getattr(jaxrnn, name), d, h)
     blocks = np.split(np.asarray(params.recurrent_kernel), gates, axis=-1)
     for block in blocks:
         np.testing.assert_allclose(block.T @ block, np.eye(h), atol=1e-5)
@@ -126,9 +132,8 @@ def test_what_a_cell_starts_from(name):
 def test_torch_uniform():
     """Weights and biases alike on ±1/√H."""
     init = initializers.torch_uniform
-    params = jaxrnn.lstm.init(
-        *(KEY, 40, 25), kernel_init=init, recurrent_init=init, bias_init=init, forget_bias=0.0
-    )
+    options = {"kernel_init": init, "recurrent_init": init, "bias_init": init}
+    params = made(jaxrnn.lstm, 40, 25, **options, forget_bias=0.0)
     for leaf in params:
         assert 0.9 * 0.2 < np.abs(leaf).max() <= 0.2
         assert abs(leaf.std() / 0.2 - 3**-0.5) < 0.05
@@ -137,8 +142,8 @@ def test_torch_uniform():
 
 def test_one_initializer_per_gate():
     inits = [initializers.constant(float(k)) for k in range(4)]
-    params = jaxrnn.lstm.init(KEY, 2, 3, kernel_init=inits, bias_init=inits, forget_bias=0.5)
+    params = made(jaxrnn.lstm, 2, 3, kernel_init=inits, bias_init=inits, forget_bias=0.5)
     np.testing.assert_array_equal(params.input_kernel, np.repeat([[0, 1, 2, 3]] * 2, 3, axis=1))
     np.testing.assert_array_equal(params.bias, np.repeat([0, 1.5, 2, 3], 3))
-    gru = jaxrnn.gru.init(KEY, 2, 3, reset_bias=-1.0)
+    gru = made(jaxrnn.gru, 2, 3, reset_bias=-1.0)
     np.testing.assert_array_equal(gru.bias, np.repeat([-1, 0, 0], 3))

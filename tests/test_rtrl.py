@@ -15,6 +15,7 @@ from tests.reference import assert_close, assert_same, quick, random_like
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
 T, B, D, H = 6, 3, 2, 3
+slow = pytest.mark.slow
 LENGTHS = np.asarray([6, 0, 4])
 MASK = np.random.default_rng(0).random((T, B)) < 0.6
 RESET = np.random.default_rng(1).random((T, B)) < 0.4
@@ -106,7 +107,7 @@ class Case:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n == "gru" else ()) for n in CELLS]
+    "name", [pytest.param(n, marks=slow if n in ("gru", "lstm") else ()) for n in CELLS]
 )
 def test_rtrl_is_backpropagation(name):
     case = Case(CELLS[name])
@@ -134,7 +135,7 @@ def test_a_reset_goes_to_the_carry_that_is_named():
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
 def test_any_batch_axes(batch):
-    case = Case(jaxrnn.gru, batch=batch)
+    case = Case(jaxrnn.elman, batch=batch)
     assert_close(case.rtrl(case.carry), case.backward(case.carry), f"batch {batch}")
 
 
@@ -156,6 +157,21 @@ def test_the_influence_is_the_derivative_of_the_state():
     want = quick(jax.jacrev(final))(case.params["cell"])
     assert_close(state.influence, want, "M")
     assert state.time == T
+
+
+def test_inputs_may_be_a_tree():
+    """Of RTRL and of truncated backpropagation, which is the same gradient with k1 = T."""
+    factor = lambda params, x: jaxrnn.elman.project(params, x["a"] * x["b"][..., None])  # noqa: E731
+    case = Case(jaxrnn.elman._replace(project=factor))
+    xs = {"a": case.xs, "b": random_like(jnp.zeros((T, B)), 7)}
+    flags = {"reset": RESET, "lengths": LENGTHS}
+    product = Case(jaxrnn.elman)
+    product.xs = xs["a"] * xs["b"][..., None]
+    want = product.rtrl(case.carry, **flags)
+    case.xs = xs
+    assert_close(case.rtrl(case.carry, **flags), want, "rtrl")
+    truncated = partial(jaxrnn.truncated, case.cell, k1=4, k2=8, **case.options, **flags)
+    assert_close(quick(truncated)(case.params, xs, case.carry), want, "truncated")
 
 
 def test_online_steps_add_up_and_predict():
@@ -220,7 +236,7 @@ def test_memory_does_not_grow_with_time(influence):
 # SnAp-1.
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["initial", "carry"])
+@pytest.mark.parametrize("given", [False, pytest.param(True, marks=slow)], ids=["initial", "carry"])
 def test_snap1_is_exact_for_a_diagonal_cell(given):
     for cell in (CELLS["independent"], jaxrnn.learned_carry(CELLS["independent"])):
         case = Case(cell)
@@ -230,7 +246,7 @@ def test_snap1_is_exact_for_a_diagonal_cell(given):
         assert_close(got, case.backward(carry, valid, RESET & valid), cell.name)
 
 
-@pytest.mark.parametrize("name", [pytest.param("elman", marks=pytest.mark.slow), "lstm", "gru"])
+@pytest.mark.parametrize("name", [*(pytest.param(n, marks=slow) for n in ("elman", "gru")), "lstm"])
 def test_snap1_keeps_what_a_parameter_reaches_in_one_step(name):
     """M ← (J M + I) ⊙ [p is of unit u], with the whole of J, I and M in a Python loop."""
     case = Case(CELLS[name], batch=())
@@ -292,7 +308,7 @@ def test_snap1_and_uoro_take_less_memory():
 
 @pytest.mark.parametrize(
     "cell",
-    [CELLS["stack"], jaxrnn.cells.lstm_projected],
+    [jaxrnn.stack(jaxrnn.elman, jaxrnn.elman), jaxrnn.cells.lstm_projected],
     ids=lambda c: c.name,
 )
 def test_snap1_refuses_cells_whose_parameters_reach_further(cell):
@@ -303,23 +319,23 @@ def test_snap1_refuses_cells_whose_parameters_reach_further(cell):
         )
 
 
-def test_snap1_tells_cells_apart_at_any_size_and_dtype():
-    for size, dtype in ((200, jnp.float32), (4, jnp.bfloat16)):
-        for cell, fits in ((jaxrnn.gru, True), (jaxrnn.cells.gru_reset_before, False)):
-            rtrl = partial(
-                jaxrnn.rtrl, cell, influence=jaxrnn.snap1, loss=lambda p, y, t: y[..., 0]
-            )
-            params = jax.eval_shape(
-                lambda key, cell=cell, size=size, dtype=dtype: cell.init(key, D, size, dtype=dtype),
-                jax.random.key(0),
-            )
-            xs = jax.ShapeDtypeStruct((2, D), dtype)
-            if fits:
-                grads = jax.eval_shape(rtrl, params, xs)[1].grads
-                assert grads.bias.dtype == dtype
-                continue
-            with pytest.raises(ValueError, match="influence: expected for snap1 a cell"):
-                jax.eval_shape(rtrl, params, xs)
+@pytest.mark.parametrize(
+    ("size", "dtype"), [pytest.param(200, jnp.float32, marks=slow), (4, jnp.bfloat16)]
+)
+def test_snap1_tells_cells_apart_at_any_size_and_dtype(size, dtype):
+    for cell, fits in ((jaxrnn.gru, True), (jaxrnn.cells.gru_reset_before, False)):
+        rtrl = partial(jaxrnn.rtrl, cell, influence=jaxrnn.snap1, loss=lambda p, y, t: y[..., 0])
+        params = jax.eval_shape(
+            lambda key, cell=cell, size=size, dtype=dtype: cell.init(key, D, size, dtype=dtype),
+            jax.random.key(0),
+        )
+        xs = jax.ShapeDtypeStruct((2, D), dtype)
+        if fits:
+            grads = jax.eval_shape(rtrl, params, xs)[1].grads
+            assert grads.bias.dtype == dtype
+            continue
+        with pytest.raises(ValueError, match="influence: expected for snap1 a cell"):
+            jax.eval_shape(rtrl, params, xs)
 
 
 # UORO.
@@ -364,7 +380,7 @@ def test_uoro_is_unbiased(name):
 
 
 def test_uoro_depends_on_key_and_time_only():
-    case = Case(jaxrnn.gru)
+    case = Case(jaxrnn.elman)
     options = {"influence": jaxrnn.uoro, "key": jax.random.key(4)}
     whole = case.rtrl(case.carry, start=5, **options)[1].grads
     assert_same(case.rtrl(case.carry, start=5, **options)[1].grads, whole, "again")

@@ -30,6 +30,7 @@ class Options(NamedTuple):
       solver: who solves for the carries.
       chunk: steps per chunk, or None to choose.
       path: where the parameters are in those of the whole network, for errors.
+      inputs: what the inputs are called, likewise.
 
     Example:
       >>> from jaxrnn.options import Options
@@ -48,6 +49,7 @@ class Options(NamedTuple):
     solver: Solver = sequential()
     chunk: int | None = None
     path: str = "params"
+    inputs: str = "xs"
 
     def fold(self, number: int) -> Array | None:
         """The key of one part of a network, apart from those of the others."""

@@ -56,11 +56,19 @@ def outputs(
     """
     initial, again, carries = about
     one = tree_map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), carries)
+    like = jax.eval_shape(cell.output, params, one, z)
+    _check(cell, like, steps)
+
+    def of_steps(carries: Carry, z: PyTree) -> PyTree:
+        """With a time axis, which what does not go by the carry would lack."""
+        time = jax.tree.leaves(carries)[0].shape[0]
+        ys = cell.output(params, carries, z)
+        return tree_map(lambda y, leaf: jnp.broadcast_to(y, (time, *leaf.shape)), ys, like)
 
     def piece(start: Carry, part: tuple[Steps, Carry], _: None) -> tuple[Carry, PyTree]:
         steps, carries = part
         held = begin(start, again, carries, steps, reverse)
-        ys = cell.output(params, carries, pre_activations(cell, params, steps, held))
+        ys = of_steps(carries, pre_activations(cell, params, steps, held))
         return tree_map(lambda leaf: leaf[0 if reverse else -1], carries), ys
 
     if depends(lambda z, carry: cell.output(params, carry, z), z, one):
@@ -70,19 +78,18 @@ def outputs(
     else:
         time = jax.tree.leaves(carries)[0].shape[0]
         unseen = tree_map(lambda leaf: jnp.zeros((time, *leaf.shape), leaf.dtype), z)
-        ys = cell.output(params, carries, unseen)
-    _check(cell, ys, steps)
+        ys = of_steps(carries, unseen)
     return _held(ys, steps, reverse) if hold else select(steps.valid, ys, tree_map(_blank, ys))
 
 
-def _check(cell: Cell, ys: PyTree, steps: Steps) -> None:
+def _check(cell: Cell, like: PyTree, steps: Steps) -> None:
+    """Raise ValueError unless the output of one step has the batch axes of its input."""
     lead = jax.tree.leaves(steps.xs)[0]
-    wanted = lead.shape[: lead.ndim - cell.axes]
-    for leaf in jax.tree.leaves(ys):
-        if leaf.shape[: len(wanted)] != wanted:
-            one = jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+    batch = lead.shape[1 : lead.ndim - cell.axes]
+    for leaf in jax.tree.leaves(like):
+        if leaf.shape[: len(batch)] != batch:
             raise ValueError(
-                f"cell: expected outputs with the batch axes {wanted[1:]}, got {describe(one)} "
+                f"cell: expected outputs with the batch axes {batch}, got {describe(leaf)} "
                 f"from {cell.name!r}"
             )
 

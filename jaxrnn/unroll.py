@@ -266,7 +266,7 @@ def run(
       (7, 5)
     """
     params = checks.arrays(params)
-    checks.check_params(cell, params, xs, argument=options.path)
+    checks.check_params(cell, params, xs, argument=options.path, inputs=options.inputs)
     lead = jax.tree.leaves(xs)[0]
     batch = lead.shape[1 : lead.ndim - cell.axes]
     initial = None if carry is None else checks.check_carry(cell, params, carry, batch)

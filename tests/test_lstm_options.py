@@ -156,11 +156,7 @@ def test_the_four_gates_and_nothing_more_take_the_plain_parameters():
         ({"proj_size": 1.5}, "proj_size.*fraction.*1.5"),
         ({"proj_size": 0}, "proj_size.*positive.*0"),
         ({"forget_bias": 2.0, "use_bias": False}, "forget_bias=2.*use_bias"),
-        pytest.param(
-            {"forget_bias": 1.0, "use_bias": False},
-            "forget_bias=1.*use_bias",
-            marks=pytest.mark.xfail(strict=True, reason="taken for the default"),
-        ),
+        ({"forget_bias": 1.0, "use_bias": False}, "forget_bias=1.*use_bias"),
     ],
 )
 def test_impossible_options_are_errors_that_name_them(options, words):

@@ -284,7 +284,7 @@ def make_lstm(
             cell_clip,
             proj_size,
             projection_clip,
-            None if forget_bias == (1.0 if forget_gate else 0.0) else forget_bias,
+            None if forget_bias == (1.0 if forget_gate and use_bias else 0.0) else forget_bias,
             use_bias,
         )
     )

@@ -61,7 +61,7 @@ def check_inputs(cell: Any, argument: str, x: PyTree, leading: str) -> PyTree:
     if lead.ndim < least:
         hint = f"; of one feature: {argument}[..., None]" if lead.ndim == least - 1 else ""
         raise ValueError(
-            f"{argument}: expected {letters}, at least {least} axes, got shape {lead.shape}{hint}"
+            f"{argument}: expected {letters}, at least {_axes(least)}, got shape {lead.shape}{hint}"
         )
     if axes and lead.shape[-1] == 0:
         raise ValueError(f"{argument}: expected at least one feature (D), got shape {lead.shape}")
@@ -72,6 +72,10 @@ def check_inputs(cell: Any, argument: str, x: PyTree, leading: str) -> PyTree:
                 f"{argument}: expected leaves with the leading axes {common}, got {leaf.shape}"
             )
     return x
+
+
+def _axes(count: int) -> str:
+    return "one axis" if count == 1 else f"{count} axes"
 
 
 def _is_tree(x: Any) -> bool:
@@ -127,9 +131,10 @@ def _check_params(
         candidates = _candidates(cell, made_for, sizes, xs.dtype)
         if made_for != size and any(not differences("", params, e)[0] for _, e in candidates):
             hint = f"; of one feature: {inputs}[..., None]" if made_for == 1 else ""
+            features = "one feature" if made_for == 1 else f"{made_for} features"
             raise ValueError(
-                f"{inputs}: expected {made_for} features (D), which {argument} of the cell "
-                f"{cell.name!r} were made for, got {size}: shape {xs.shape}{hint}"
+                f"{inputs}: expected {features} (D), which {argument} of the cell {cell.name!r} "
+                f"were made for, got {size}: shape {xs.shape}{hint}"
             )
     _, hidden, problems, shapes, expected = min(tried, key=lambda one: one[0])
     if type(params) is not type(expected):

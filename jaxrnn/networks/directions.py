@@ -239,7 +239,7 @@ def bidirectional(
         params = arrays(params)
         if isinstance(cell, Cell) and isinstance(backward, Cell) and cell.axes == backward.axes:
             for part, mine, path in zip(parts, params, paths, strict=True):
-                check_params(part, mine, xs, argument=path)
+                check_params(part, mine, xs, argument=path, inputs=options.inputs)
             last, ys, carries = _in_one_loop(parts, params, xs, carry, options)
         else:
             last, ys, carries = _in_turn(parts, params, xs, carry, options, paths)

@@ -158,7 +158,8 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
         paths = check_parts(name, cells, params, argument=options.path)
         last, every, ys = [], [], xs
         for k, cell in enumerate(cells):
-            mine = options.part(k, paths[k])._replace(key=options.fold(2 * k))
+            called = "its input" if k else options.inputs
+            mine = options.part(k, paths[k])._replace(key=options.fold(2 * k), inputs=called)
             final, ys, carries = run(cell, params[k], ys, carry[k], mine)
             last.append(final)
             every.append(carries)

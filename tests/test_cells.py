@@ -54,6 +54,15 @@ def thorough(request):
     return request.param
 
 
+@pytest.fixture(
+    params=[pytest.param(n, marks=() if n == "lstm" else pytest.mark.slow) for n in CELLS],
+    scope="module",
+)
+def deep(request):
+    """The same for what takes longest to compile: one cell among the others."""
+    return request.param
+
+
 def test_signature(name):
     cell = CELLS[name]
 
@@ -326,9 +335,9 @@ def test_dtypes(thorough):
         assert_close((last, ys, carries), want, dtype, bound * float(jnp.finfo(dtype).eps))
 
 
-def test_second_derivatives(thorough):
+def test_second_derivatives(deep):
     """Forward over reverse, reverse over reverse and forward over forward."""
-    case, time = make(thorough), 3
+    case, time = make(deep), 3
     point, unravel = ravel_pytree((case.params, case.xs[:time, :1], first_row(case.carry)))
     last, ys, carries = case.weights
     weights = first_row(last), ys[:time, :1], jax.tree.map(lambda w: w[:time, :1], carries)
@@ -353,11 +362,11 @@ def first_row(carry):
     return jax.tree.map(lambda leaf: leaf[:1], carry)
 
 
-def test_transformations(thorough):
+def test_transformations(deep):
     """Chunks, pieces, unrolling, `jax.checkpoint`, a scan around it, Jacobians, ensembles."""
-    case = make(thorough)
-    want = reference(thorough)(case.weights, *case.inputs)
-    backward = reference(thorough, True)(case.weights, *case.inputs)
+    case = make(deep)
+    want = reference(deep)(case.weights, *case.inputs)
+    backward = reference(deep, True)(case.weights, *case.inputs)
 
     def pieces(params, xs, carry, *, at=2, **options):
         carry, *head = scan(case.cell, params, xs[:at], carry, **options)
@@ -405,16 +414,16 @@ def test_transformations(thorough):
     pair = jax.tree.map(lambda a, b: jnp.stack([a, b]), case.params, other)
     ensemble = jax.vmap(with_gradients(run), (None, 0, None, None))
     got = quick(ensemble)(case.weights, pair, case.xs, case.carry)
-    each = want, reference(thorough)(case.weights, other, case.xs, case.carry)
+    each = want, reference(deep)(case.weights, other, case.xs, case.carry)
     assert_close(got, jax.tree.map(lambda a, b: jnp.stack([a, b]), *each), "vmap over params: ")
 
 
-def test_half_gradients(thorough):
+def test_half_gradients(deep):
     """Gradients in the half types against float64, and their dtypes."""
-    case = make(thorough)
+    case = make(deep)
     low, exact = {}, {}
     for dtype in HALF:
-        low[dtype], exact[dtype] = cast(thorough, dtype)
+        low[dtype], exact[dtype] = cast(deep, dtype)
     _, ys, _ = case.weights
 
     def gradients(args):
@@ -428,5 +437,5 @@ def test_half_gradients(thorough):
         assert all(a.dtype == b.dtype for a, b in pairs), dtype
         last, _, carries = jax.tree.map(jnp.zeros_like, case.weights)
         rounded = ys.astype(dtype).astype(ys.dtype)
-        _, want = reference(thorough)((last, rounded, carries), *exact[dtype])
+        _, want = reference(deep)((last, rounded, carries), *exact[dtype])
         assert_close(got[dtype], want, dtype, bound * float(jnp.finfo(dtype).eps))

@@ -365,15 +365,35 @@ def _loop(arguments, cell, params, xs, carry):
     return loop(cell, params, xs, carry, *arguments)
 
 
+TRANSFORMS = {
+    "jit of grad": lambda f: jax.jit(jax.grad(f)),
+    "in a scan": lambda f: jax.jit(jax.grad(lambda m: _summed(f, jnp.stack([m, -m])))),
+    "grad of jit": lambda f: jax.grad(jax.jit(f)),
+    "grad": jax.grad,
+    "vmap of grad": lambda f: lambda m: jax.vmap(jax.grad(f))(jnp.stack([m, -m])),
+    "hessian": lambda f: jax.jit(jax.hessian(f)),
+    "checkpoint": lambda f: jax.grad(jax.checkpoint(f)),
+}
+
+
+def _summed(f, many):
+    """A scan around it."""
+    return jax.lax.scan(lambda total, m: (total + f(m), None), jnp.zeros((), many.dtype), many)[0]
+
+
 @exact
-def test_what_is_closed_over():
+@pytest.mark.parametrize(
+    "transform",
+    [pytest.param(t, marks=() if k < 2 else pytest.mark.slow) for k, t in enumerate(TRANSFORMS)],
+)
+def test_what_is_closed_over(transform):
     """A memory, a mask and a kernel that are being traced, under every transformation."""
     rng = np.random.default_rng(7)
     params = {"w": jnp.asarray(rng.normal(size=(3, 4))), "r": jnp.asarray(rng.normal(size=(4, 4)))}
     xs = jnp.asarray(rng.normal(size=(T, B, 3)))
 
-    def value(run, memory, steps):
-        kept = jax.random.bernoulli(jax.random.key(3), 0.8, (4,)) & (steps > 0)
+    def value(run, memory):
+        kept = jax.random.bernoulli(jax.random.key(3), 0.8, (4,)) & (memory != 0)
         cell = odd_cell(
             project=lambda p, x: x @ p["w"] + memory @ p["r"],
             recurrent=lambda p, h: h @ (p["r"] / jnp.linalg.norm(memory)),
@@ -383,25 +403,9 @@ def test_what_is_closed_over():
         carry, ys = run(cell, params, xs, jnp.zeros((B, 4), jnp.float64))[:2]
         return jnp.sum(jnp.cos(ys)) + jnp.sum(carry)
 
-    memory, steps = jnp.asarray(rng.normal(size=4)), jnp.int32(2)
-    more = jnp.stack([memory, -memory])
-
-    def nested(run):
-        def body(total, m):
-            return total + value(run, m, steps), None
-
-        return lambda m: jax.lax.scan(body, jnp.zeros((), jnp.float64), m)[0]
-
-    for what, f in {
-        "grad": lambda run: jax.grad(partial(value, run))(memory, steps),
-        "jit of grad": lambda run: jax.jit(jax.grad(partial(value, run)))(memory, steps),
-        "grad of jit": lambda run: jax.grad(jax.jit(partial(value, run)))(memory, steps),
-        "vmap of grad": lambda run: jax.vmap(jax.grad(partial(value, run)), (0, None))(more, steps),
-        "hessian": lambda run: jax.hessian(partial(value, run))(memory, steps),
-        "in a scan": lambda run: jax.grad(nested(run))(more),
-        "checkpoint": lambda run: jax.grad(jax.checkpoint(partial(value, run)))(memory, steps),
-    }.items():
-        assert_close(f(partial(scan, chunk=2)), f(loop), what)
+    memory = jnp.asarray(rng.normal(size=4))
+    got = TRANSFORMS[transform](partial(value, partial(scan, chunk=2)))(memory)
+    assert_close(got, TRANSFORMS[transform](partial(value, loop))(memory), transform)
 
 
 @exact

@@ -78,8 +78,14 @@ def example(layer, sizes=H):
     return params, xs, carry
 
 
+QUICK = ("nested", "layers in two directions")
+
+
 @exact
-@pytest.mark.parametrize("label", NETS)
+@pytest.mark.parametrize(
+    "label",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NETS],
+)
 def test_it_is_its_layers_one_after_the_other(label):
     """Values and gradients, with every option, both ways; padding reaches nothing."""
     net, rng = NETS[label], np.random.default_rng(0)

@@ -187,7 +187,7 @@ def linearize(
     zero_s, zero_z = ([jnp.zeros_like(leaf[0]) for leaf in leaves] for leaves in points[0])
 
     def linear_part(s_rest: Any, z_rest: Any) -> Callable[[list[Array]], list[Array]]:
-        """V -> R v, as a part of dz; R may depend on what of the carry has no derivative."""
+        """The map R, for the part of dz that is R v; what has no derivative may be in R."""
 
         def recurrent(leaves: list[Array]) -> list[Array]:
             zh = cell.recurrent(params, s.join(leaves, s_rest))

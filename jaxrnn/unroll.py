@@ -278,12 +278,11 @@ def run(
         return cell.sequence(params, xs, initial, options)
     if options.key is not None and cell.sample is not None:
         params = cell.sample(params, options.key, batch)
-    own = None
-    if initial is None or (options.reset is not None and options.reset_carry is None):
-        own = cell.carry(params, batch)
-    initial = own if initial is None else initial
-    again = own if options.reset_carry is None else options.reset_carry
-    again = initial if again is None else again  # where there is no reset, it is not looked at
+    if initial is None:
+        initial = cell.carry(params, batch)
+    again = options.reset_carry
+    if again is None and options.reset is not None:
+        again = cell.carry(params, batch)
     keys = None
     if options.key is not None and cell.randomize is not None:
         keys = step_keys(options.key, options.start, lead.shape[0])
@@ -293,7 +292,7 @@ def run(
 
 
 def unroll(
-    cell: Cell, params: Params, initial: Carry, again: Carry, steps: Steps, options: Options
+    cell: Cell, params: Params, initial: Carry, again: Carry | None, steps: Steps, options: Options
 ) -> tuple[Carry, PyTree, Carry]:
     """The trajectory of a cell and its outputs.
 
@@ -301,7 +300,7 @@ def unroll(
       cell: the cell.
       params: its parameters, noise of the sequence included.
       initial: the carry before the first step.
-      again: the carry that a reset restarts from.
+      again: the carry that a reset restarts from; None without resets.
       steps: inputs, flags and keys; a part of the carry may have flags of its own.
       options: of these only how to run: what `steps` has is not looked at again.
 
@@ -315,7 +314,7 @@ def unroll(
       >>> from jaxrnn.unroll import unroll
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> h = jaxrnn.gru.carry(params)
-      >>> unroll(jaxrnn.gru, params, h, h, Steps(jax.numpy.ones((7, 3))), Options())[1].shape
+      >>> unroll(jaxrnn.gru, params, h, None, Steps(jax.numpy.ones((7, 3))), Options())[1].shape
       (7, 5)
     """
     how = options.hold, options.reverse, options.return_carries, options.chunk, options.solver
@@ -346,9 +345,7 @@ def _unrolled(
         empty = tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), shapes)
         return initial, *empty
     end = None
-    if steps.reset is None:
-        again = None
-    elif reverse:
+    if reverse and steps.reset is not None:
         end, reset = turn(steps.reset)
         steps = steps._replace(reset=reset)
     one = tree_map(lambda leaf: leaf[0], (steps.xs, steps.valid, steps.reset))

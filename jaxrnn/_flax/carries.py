@@ -56,6 +56,7 @@ def to_flax(carry: Carry) -> Carry:
 
 
 def from_flax(carry: Carry) -> Carry:
+    """The carry with every LSTM's state in the order of the core; the inverse of `to_flax`."""
     return _exchange(carry, LSTMCarry, lambda s: cells.LSTMCarry(c=s.c, h=s.h))
 
 

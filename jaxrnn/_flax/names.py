@@ -48,6 +48,7 @@ def _name(path: tuple[Any, ...], count: int) -> tuple[str, ...]:
 
 
 def named_leaves(tree: PyTree) -> dict[tuple[str, ...], Any]:
+    """The leaves of parameters by their names in Flax, or ValueError if two have one name."""
     names = [name or ("params",) for name in names_of(tree)]
     if twice := sorted({"/".join(name) for name in names if names.count(name) > 1}):
         raise ValueError(f"params: expected a name of its own for every leaf, got twice: {twice}")
@@ -99,6 +100,7 @@ def template(net: Cell | Layer, in_features: int, features: Size, dtype: Any, it
 
 
 def abstract_key() -> Any:
+    """The shape of a PRNG key, for what is only traced."""
     return jax.eval_shape(lambda: jax.random.key(0))
 
 

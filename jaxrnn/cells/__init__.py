@@ -25,15 +25,13 @@ from jaxrnn.cells.ladder import (
     lstm_pseudo,
     make_prototype,
 )
-from jaxrnn.cells.lstm import (
+from jaxrnn.cells.lstm import LSTMSpec, lstm, make_lstm
+from jaxrnn.cells.lstm_records import (
     LSTMCarry,
     LSTMGateCarry,
     LSTMGates,
     LSTMParams,
-    LSTMSpec,
     LSTMVariantParams,
-    lstm,
-    make_lstm,
 )
 from jaxrnn.cells.lstm_reference import LSTMReferenceSpec, fuse, lstm_reference, unfuse
 from jaxrnn.cells.lstm_variants import (

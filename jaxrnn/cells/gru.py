@@ -199,8 +199,8 @@ def make_gru(
         return GRUParams(*drawn, inner[2 * hidden_size :])
 
     def project(params: GRUParams, x: Array) -> GRUPreActivations:
-        z, size = linear(x, params.input_kernel, params.bias), params.input_kernel.shape[1] // 3
-        return GRUPreActivations(z[..., : 2 * size], z[..., 2 * size :])
+        rz, n = _split(linear(x, params.input_kernel, params.bias))
+        return GRUPreActivations(rz, nx=n)
 
     def recurrent(params: GRUParams, h: Array) -> GRUPreActivations:
         size = h.shape[-1]
@@ -209,8 +209,8 @@ def make_gru(
             return GRUPreActivations(z)
         bias = params.recurrent_bias
         bias = None if bias is None else jnp.pad(bias, (2 * size, 0))
-        z = linear(h, params.recurrent_kernel, bias)
-        return GRUPreActivations(z[..., : 2 * size], None, z[..., 2 * size :])
+        rz, n = _split(linear(h, params.recurrent_kernel, bias))
+        return GRUPreActivations(rz, nh=n)
 
     def gated(params: GRUParams, h: Array, a: GRUPreActivations) -> GRUGates:
         smooth = spec.gate_activation == "sigmoid"
@@ -230,6 +230,11 @@ def make_gru(
 
     name = name_of("gru", spec)
     return Cell(name, init, zero_carry, project, recurrent, advance, gates=gated, spec=spec)
+
+
+def _split(z: Array) -> list[Array]:
+    """The gates' blocks and the candidate's: not slices, whose gradients would be padded."""
+    return jnp.split(z, (2 * (z.shape[-1] // 3),), axis=-1)
 
 
 gru = make_gru()

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, DType, documented, name_of
 from jaxrnn.cells.blocks import gates, kernels, linear, tanh, wide
-from jaxrnn.cells.lstm import LSTMGates
+from jaxrnn.cells.lstm_records import LSTMGates
 from jaxrnn.checks import check_bool, check_choice, sized
 
 __all__ = [
@@ -176,8 +176,8 @@ def make_prototype(
         return tanh(s) if bound == "squash" else s
 
     def project(params: PrototypeParams, x: Array) -> PrototypePreActivations:
-        z, size = linear(x, params.input_kernel, params.bias), params.recurrent_kernel.shape[0]
-        return PrototypePreActivations(z[..., : 3 * size], z[..., 3 * size :])
+        z = linear(x, params.input_kernel, params.bias)
+        return PrototypePreActivations(*jnp.split(z, (3 * (z.shape[-1] // 4),), axis=-1))
 
     def gate_product(params: PrototypeParams, q: Array) -> PrototypePreActivations:
         kernel = params.recurrent_kernel[:, : 3 * q.shape[-1]]

@@ -15,132 +15,18 @@ from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, DType, documented, name_of
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, kernels, linear, named, wide
+from jaxrnn.cells.lstm_records import (
+    LSTMCarry,
+    LSTMGateCarry,
+    LSTMGates,
+    LSTMParams,
+    LSTMVariantParams,
+)
 from jaxrnn.checks import check_bool, check_choice, check_positive
 
-__all__ = [
-    "LSTMCarry",
-    "LSTMGateCarry",
-    "LSTMGates",
-    "LSTMParams",
-    "LSTMSpec",
-    "LSTMVariantParams",
-    "lstm",
-    "make_lstm",
-]
+__all__ = ["LSTMSpec", "lstm", "make_lstm"]
 
 Activation = str | Callable[[Array], Array]
-
-
-class LSTMParams(NamedTuple):
-    """Parameters of a fused LSTM; the blocks are in the order i, f, g, o.
-
-    Attributes:
-      input_kernel: W, ``(D, 4H)``.
-      recurrent_kernel: R, ``(H, 4H)``.
-      bias: b, ``(4H,)``, or None.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> jaxrnn.lstm.init(jax.random.key(0), 3, 5).input_kernel.shape
-      (3, 20)
-    """
-
-    input_kernel: Array
-    recurrent_kernel: Array
-    bias: Array | None = None
-
-
-class LSTMVariantParams(NamedTuple):
-    """Parameters of an LSTM that has fewer gates, or more kernels, than the plain one.
-
-    The blocks are in the order i, f, g, o without the gates that the cell lacks: K of them,
-    and without the candidate g: M.
-
-    Attributes:
-      input_kernel: W, ``(D, KH)``.
-      recurrent_kernel: R, ``(P, KH)``, P the output size: H without a projection.
-      bias: b, ``(KH,)``, or None.
-      peephole_kernel: p, ``(MH,)`` if diagonal, ``(H, MH)`` if full; None without peepholes.
-      projection_kernel: ``(H, P)``; None without a projection.
-      gate_kernel: of the gates of the last step, ``(MH, MH)``; None without gate recurrence.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> params = jaxrnn.cells.lstm_cifg.init(jax.random.key(0), 3, 5)
-      >>> params.input_kernel.shape, params.peephole_kernel.shape
-      ((3, 15), (10,))
-    """
-
-    input_kernel: Array
-    recurrent_kernel: Array
-    bias: Array | None = None
-    peephole_kernel: Array | None = None
-    projection_kernel: Array | None = None
-    gate_kernel: Array | None = None
-
-
-class LSTMCarry(NamedTuple):
-    """The state of an LSTM.
-
-    Attributes:
-      h: the output of the last step, ``(*batch, H)``.
-      c: the cell, ``(*batch, H)``; float32 where h is a half type.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> params = jaxrnn.lstm.init(jax.random.key(0), 3, 5)
-      >>> jaxrnn.lstm.carry(params, (2,)).c.shape
-      (2, 5)
-    """
-
-    h: Array
-    c: Array
-
-
-class LSTMGateCarry(NamedTuple):
-    """The state of an LSTM with gate recurrence: its gates are part of it.
-
-    Attributes:
-      h: the output of the last step, ``(*batch, P)``.
-      c: the cell, ``(*batch, H)``; float32 where h is a half type.
-      i: the input gate of the last step, ``(*batch, H)``; None where the cell has none.
-      f: the forget gate, alike.
-      o: the output gate, alike.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> params = jaxrnn.cells.lstm_fgr.init(jax.random.key(0), 3, 5)
-      >>> jaxrnn.cells.lstm_fgr.carry(params, (2,)).o.shape
-      (2, 5)
-    """
-
-    h: Array
-    c: Array
-    i: Array | None = None
-    f: Array | None = None
-    o: Array | None = None
-
-
-class LSTMGates(NamedTuple):
-    """Something for each of the four gates: parameters, pre-activations or activations.
-
-    Attributes:
-      i: input gate.
-      f: forget gate.
-      g: candidate.
-      o: output gate.
-
-    Example:
-      >>> import jax, jaxrnn
-      >>> params = jaxrnn.lstm.init(jax.random.key(0), 3, 5)
-      >>> jaxrnn.analysis.gate_traces(jaxrnn.lstm, params, jax.numpy.ones((7, 3))).f.shape
-      (7, 5)
-    """
-
-    i: Any = None
-    f: Any = None
-    g: Any = None
-    o: Any = None
 
 
 class LSTMSpec(NamedTuple):
@@ -319,10 +205,11 @@ def make_lstm(
     def recurrent(params: Any, s: Any) -> Array:
         z, size = linear(s.h, params.recurrent_kernel), s.c.shape[-1]
         if peepholes and early:
-            z = z + _fuse(early, peep(params.peephole_kernel[..., : len(early) * size], s.c), names)
+            kernel = params.peephole_kernel[..., : len(early) * size]
+            z = _plus(z, names, peep(kernel, s.c), early)
         if gate_recurrence:
             last = jnp.concatenate([getattr(s, name) for name in spec.gates], axis=-1)
-            z = z + _fuse(spec.gates, linear(last, params.gate_kernel), names)
+            z = _plus(z, names, linear(last, params.gate_kernel), spec.gates)
         return z
 
     def gated(params: Any, s: Any, z: Array) -> tuple[LSTMGates, Array]:
@@ -376,11 +263,11 @@ def _split(z: Array, names: tuple[str, ...]) -> dict[str, Array]:
     return dict(zip(names, jnp.split(z, len(names), axis=-1), strict=True))
 
 
-def _fuse(of: tuple[str, ...], z: Array, names: tuple[str, ...]) -> Array:
-    """A leaf with the blocks of all names out of one of some, zero for the others."""
-    blocks = _split(z, of)
-    zero = jnp.zeros_like(blocks[of[0]])
-    return jnp.concatenate([blocks.get(name, zero) for name in names], axis=-1)
+def _plus(z: Array, names: tuple[str, ...], more: Array, of: tuple[str, ...]) -> Array:
+    """A fused leaf with something added to some of its blocks."""
+    blocks = _split(z, names)
+    blocks |= {name: blocks[name] + block for name, block in _split(more, of).items()}
+    return jnp.concatenate(list(blocks.values()), axis=-1)
 
 
 def _times(gate: Array | None, z: Array) -> Array:

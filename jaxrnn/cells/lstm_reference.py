@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from jaxrnn.base import Array, Cell
 from jaxrnn.cells.blocks import linear
-from jaxrnn.cells.lstm import LSTMCarry, LSTMGates, LSTMParams, lstm
+from jaxrnn.cells.lstm import lstm
+from jaxrnn.cells.lstm_records import LSTMCarry, LSTMGates, LSTMParams
 
 __all__ = ["LSTMReferenceSpec", "fuse", "lstm_reference", "unfuse"]
 

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 from jaxrnn.base import Cell, Layer, Params, PyTree, check_cell
+from jaxrnn.cells import LSTMParams, LSTMSpec, LSTMVariantParams
 from jaxrnn.cells.elman import ElmanParams, ElmanSpec
 from jaxrnn.cells.gru import GRUParams, GRUSpec
-from jaxrnn.cells.lstm import LSTMParams, LSTMSpec, LSTMVariantParams
 from jaxrnn.cells.lstm_reference import LSTMReferenceSpec, fuse, unfuse
 from jaxrnn.checks import check_params, expected_params
 from jaxrnn.interop.layout import Layout, Sizes, cut, entry, join

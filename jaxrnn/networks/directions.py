@@ -104,11 +104,6 @@ def _in_one_loop(
     """Both directions over a sequence, as `unroll` of a cell that is both cells."""
     lead = jax.tree.leaves(xs)[0]
     batch = lead.shape[1 : lead.ndim - parts.forward.axes]
-    if options.key is not None:
-        mine = zip(
-            parts, params, (jax.random.fold_in(options.key, k) for k in range(2)), strict=True
-        )
-        params = Directions(*(p if c.sample is None else c.sample(p, k, batch) for c, p, k in mine))
 
     def order(forward: PyTree, backward: PyTree) -> Directions:
         """From the order of xs to the order of steps, or back."""
@@ -120,10 +115,13 @@ def _in_one_loop(
     steps = Steps(order(xs, xs))
     if options.valid is not None:
         steps = steps._replace(valid=order(options.valid, options.valid))
-    if options.key is not None and both.randomize is not None:
-        keys = (jax.random.fold_in(options.key, k) for k in range(2))
-        every = [step_keys(key, options.start, lead.shape[0]) for key in keys]
-        steps = steps._replace(keys=order(*every))
+    if options.key is not None:
+        keys = [jax.random.fold_in(options.key, k) for k in range(2)]
+        each = zip(parts, params, keys, strict=True)
+        params = Directions(*(p if c.sample is None else c.sample(p, k, batch) for c, p, k in each))
+        if both.randomize is not None:
+            noise = [step_keys(key, options.start, lead.shape[0]) for key in keys]
+            steps = steps._replace(keys=order(*noise))
     if options.reset is None:
         last, ys, carries = unroll(
             both, params, carry, None, steps, options._replace(reverse=False)

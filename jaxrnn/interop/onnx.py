@@ -1,4 +1,6 @@
-"""Weights of ONNX's `RNN`, `LSTM` and `GRU` nodes; nodes evaluated; networks exported.
+"""Weights of ONNX's `RNN`, `LSTM` and `GRU` nodes; nodes evaluated; networks found and exported.
+
+`networks` finds all of a model. The conversion of arrays alone knows these:
 
 =====  ==================  ==============================================================
 ``W``  (dirs, gates H, D)  gates i, o, f, g of an LSTM (ONNX says c for g), z, r, n of a
@@ -16,6 +18,9 @@ direction ``W.0`` and ``W.1``. In what `jaxrnn.interop.read` makes of a file who
 such names, those of `export` among them, the attributes stand beside them,
 ``0.linear_before_reset``, and `infer` goes by them; ``infer(source, attributes=...)`` says those
 that a source does not have.
+
+A row of length 0 keeps its initial state in `run` and in what `export` makes. ONNX does not say
+what becomes of it, and onnxruntime's nodes set its final state to zero.
 """
 
 from __future__ import annotations
@@ -28,17 +33,18 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
-from jaxrnn.base import Array, Cell, Layer, PyTree
+from jaxrnn.base import Array, Cell, DType, Layer, PyTree
 from jaxrnn.checks import check_choice
 from jaxrnn.interop import structure
 from jaxrnn.interop.convert import Prefix
 from jaxrnn.interop.format import Format
+from jaxrnn.interop.found import Found
 from jaxrnn.interop.layout import Entry, Layout, entry
 from jaxrnn.interop.names import flatten, library, to_numpy
 from jaxrnn.interop.onnx_activations import activations
 from jaxrnn.interop.structure import Unit
 
-__all__ = ["ONNX", "dump", "export", "infer", "load", "network", "run", "run_node"]
+__all__ = ["ONNX", "dump", "export", "infer", "load", "network", "networks", "run", "run_node"]
 
 GATES = {"elman": "h", "lstm": "iofg", "gru": "zrn"}
 ROLES = ("gate_activation", "candidate_activation", "output_activation")
@@ -55,7 +61,7 @@ CHANGING = {
     "linear_before_reset",
 }  # fmt: skip
 """The attributes that change what a cell computes."""
-ATTRIBUTES = CHANGING | {"direction", "hidden_size", "layout"}
+ATTRIBUTES = CHANGING | {"direction", "hidden_size", "layout", "output_sequence"}
 
 
 def _layout(unit: Unit, has: Callable[[str], bool]) -> Layout:
@@ -131,7 +137,7 @@ ONNX = Format(
     },
     _layout,
     _layer,
-    "R or 0.R, (dirs, gates H, H),",
+    "R or 0.R, (dirs, gates H, H), as dump and export call them; networks(model) finds any,",
     holds="layer",
     alike=_alike,
     biasless=True,
@@ -162,8 +168,9 @@ def network(
 
     Args:
       op_type: ``"RNN"``, ``"LSTM"`` or ``"GRU"``.
-      attributes: the node's attributes. A node of direction ``"reverse"`` is a cell, to be run
-        by ``jaxrnn.scan(..., reverse=True)``.
+      attributes: the node's attributes, strings as such or as the bytes that the onnx library
+        gives. A node of direction ``"reverse"`` is a cell, to be run by
+        ``jaxrnn.scan(..., reverse=True)``.
       peepholes: whether the node has an input P.
       use_bias: whether it has an input B.
 
@@ -176,7 +183,7 @@ def network(
       'bidirectional(gru)'
     """
     check_choice("op_type", op_type, tuple(NODES))
-    given = dict(attributes or {})
+    given = decoded(attributes or {})
     if unknown := sorted(given.keys() - ATTRIBUTES):
         raise ValueError(f"attributes: expected some of {sorted(ATTRIBUTES)}, got {unknown}")
     direction, clip = given.get("direction", "forward"), given.get("clip")
@@ -207,7 +214,9 @@ def network(
 def run(
     op_type: str, inputs: Sequence[Any], attributes: Mapping[str, Any] | None = None
 ) -> list[Array]:
-    """Evaluate a node.
+    """Evaluate a single node; `networks` finds those of a model.
+
+    A row of length 0 keeps its initial state, which onnxruntime sets to zero.
 
     Args:
       op_type: ``"RNN"``, ``"LSTM"`` or ``"GRU"``.
@@ -230,7 +239,7 @@ def run(
       >>> y.shape, y_h.shape
       ((7, 1, 2, 5), (1, 2, 5))
     """
-    attributes = dict(attributes or {})
+    attributes = decoded(attributes or {})
     check_choice("op_type", op_type, tuple(NODES))
     given = _given(op_type, inputs)
     net = network(op_type, attributes, peepholes="P" in given, use_bias="B" in given)
@@ -238,39 +247,48 @@ def run(
     batch_major = bool(attributes.get("layout"))
     turn = (lambda x: jnp.swapaxes(jnp.asarray(x), 0, 1)) if batch_major else jnp.asarray
     xs, hidden = turn(given["X"]), given["R"].shape[2]
-    if attributes.get("hidden_size", hidden) != hidden:
-        raise ValueError(
-            f"attributes: expected hidden_size {hidden} from R {given['R'].shape}, got "
-            f"{attributes['hidden_size']}"
-        )
-    units = structure.units(net)[0]
-    shape = (len(units), xs.shape[1], hidden)
+    check_hidden_size(attributes, given["R"])
     state = {field: turn(given[n]) for n, field in STATES.items() if n in given}
-    for field, array in state.items():
-        if array.shape != shape:
-            name = f"initial_{field}"
-            raise ValueError(f"{name}: expected shape {shape} (dirs, B, H), got {array.shape}")
-    carries = []
-    for unit, mine in zip(units, structure.spread(net, params)[0], strict=True):
-        own = {field: array[unit.direction] for field, array in state.items()}
-        carry = unit.cell.carry(mine, (xs.shape[1],))
-        carries.append(carry._replace(**own) if op_type == "LSTM" else own.get("h", carry))
     last, ys = jaxrnn.scan(
         net,
         params,
         xs,
-        structure.gather(net, [carries]),
+        carry_of(net, params, state, xs.shape[1]),
         lengths=given.get("sequence_lens"),
         reverse=attributes.get("direction") == "reverse",
     )
     finals = structure.spread(net, last)[0]
-    y = ys.reshape(*ys.shape[:2], len(units), hidden)  # (T, B, dirs, H)
+    y = ys.reshape(*ys.shape[:2], len(finals), hidden)  # (T, B, dirs, H)
     y = jnp.swapaxes(y, 0, 1) if batch_major else jnp.swapaxes(y, 1, 2)
     parts = zip(*finals, strict=True) if op_type == "LSTM" else [finals]
     return [y, *(turn(jnp.stack(each)).astype(xs.dtype) for each in parts)]
 
 
 STATES = {"initial_h": "h", "initial_c": "c"}
+
+
+def carry_of(net: Cell | Layer, params: PyTree, state: Mapping[str, Any], batch: int) -> PyTree:
+    """The carry of a node's network out of ONNX's states h and c, (dirs, B, H), zero if absent."""
+    units, carries = structure.units(net)[0], []
+    for unit, mine in zip(units, structure.spread(net, params)[0], strict=True):
+        shape = (len(units), batch, mine.recurrent_kernel.shape[0])
+        for field, array in state.items():
+            if array.shape != shape:
+                name = f"initial_{field}"
+                raise ValueError(f"{name}: expected shape {shape} (dirs, B, H), got {array.shape}")
+        own = {field: jnp.asarray(array[unit.direction]) for field, array in state.items()}
+        carry = unit.cell.carry(mine, (batch,))
+        carries.append(carry._replace(**own) if unit.kind == "lstm" else own.get("h", carry))
+    return structure.gather(net, [carries])
+
+
+def check_hidden_size(attributes: Mapping[str, Any], r: Any) -> None:
+    """ValueError unless the attribute, if there, is the size of R."""
+    if attributes.get("hidden_size", r.shape[2]) != r.shape[2]:
+        raise ValueError(
+            f"attributes: expected hidden_size {r.shape[2]} from R {r.shape}, got "
+            f"{attributes['hidden_size']}"
+        )
 
 
 def _is_there(x: Any) -> bool:
@@ -324,15 +342,60 @@ def run_node(node: Any, inputs: Sequence[Any]) -> list[Array]:
     return [y for name, y in zip(node.output, outputs, strict=False) if name]
 
 
+def decoded(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes with their bytes, which is what the onnx library gives, as strings."""
+
+    def text(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return value.decode()
+        return [text(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return {name: text(value) for name, value in attributes.items()}
+
+
 def node_attributes(node: Any) -> dict[str, Any]:
-    """The attributes of a ``NodeProto``, its strings decoded."""
+    """The attributes of a ``NodeProto``."""
     value = library("onnx").helper.get_attribute_value
-    attributes = {one.name: value(one) for one in node.attribute}
-    if "activations" in attributes:
-        attributes["activations"] = [name.decode() for name in attributes["activations"]]
-    if "direction" in attributes:
-        attributes["direction"] = attributes["direction"].decode()
-    return attributes
+    return decoded({one.name: _plain(value(one)) for one in node.attribute})
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bytes) or not hasattr(value, "__iter__") else list(value)
+
+
+def networks(model: Any, *, dtype: DType | None = None) -> list[Found]:
+    """The networks of all recurrent nodes of a model.
+
+    Weights are found behind initializers of any name, `Constant` nodes, and what moves such:
+    Cast, Concat, DequantizeLinear, Flatten, Identity, Reshape, Slice, Split, Squeeze, Transpose
+    and Unsqueeze. Nodes are found in branches, loops and the model's own functions too. What is
+    between them, and whether they run one after the other, is the model's business.
+
+    Args:
+      model: a path, the bytes of a model, or a ``ModelProto``.
+      dtype: the dtype to convert to; that of the weights if None.
+
+    Returns:
+      For each node, in the graph's order, a record: name (that of its first output if it has
+      none), network, as `network` makes it, params, carry and attributes. A carry is there if
+      the model holds initial states that are not all zero.
+
+    Raises:
+      OSError: if the file cannot be opened.
+      ValueError: for a model without such nodes, and with a line for each node that cannot be
+        taken over: its weights are computed at run time, or an attribute is unknown.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> net = jaxrnn.rnn(jaxrnn.lstm, 2, bidirectional=True)
+      >>> model = jaxrnn.interop.onnx.export(net, net.init(jax.random.key(0), 3, 5))
+      >>> nodes = jaxrnn.interop.onnx.networks(model)
+      >>> jaxrnn.stack(*[node.network for node in nodes]) == net
+      True
+    """
+    from jaxrnn.interop.onnx_model import networks
+
+    return networks(model, dtype=dtype)
 
 
 def export(net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: bool = False) -> Any:
@@ -341,7 +404,8 @@ def export(net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: b
     Its inputs are ``xs`` (T, B, D), ``lengths`` (B,) of int32 and for each layer k the initial
     ``h_{k}`` and ``c_{k}`` (dirs, B, H); its outputs ``ys`` (T, B, dirs H) and for each layer the
     last ``h_{k}_last`` and ``c_{k}_last``. T and B are free; dropout is left out. Its initializers
-    are called as those of `dump`, so that `infer` and `load` find them in a file.
+    are called as those of `dump`, so that `infer` and `load` find them in a file, as `networks`
+    does. A row of length 0 keeps its initial state, as here, by a node `Where`.
 
     Args:
       net: a cell or network.

@@ -54,6 +54,15 @@ def model(
     inputs = [value("xs", "T", "B", first.shape[2])]
     if lengths:
         inputs.append(helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, ["B"]))
+    kept = lengths and carry  # a row of length 0 keeps its state, which onnxruntime zeroes
+    if kept:
+        zero, axis = from_array(np.zeros((), "int32")), from_array(np.array([1]))
+        nodes += [
+            helper.make_node("Constant", [], ["zero"], value=zero),
+            helper.make_node("Constant", [], ["axis"], value=axis),
+            helper.make_node("Greater", ["lengths", "zero"], ["some"]),
+            helper.make_node("Unsqueeze", ["some", "axis"], ["moved"]),
+        ]
     outputs: list[Any] = []
     features = 0
     for k, row in enumerate(grid):
@@ -76,11 +85,24 @@ def model(
             attributes["input_forget"] = int(row[0].option("forget_gate") == "coupled")
         attributes["direction"] = "bidirectional" if len(row) == 2 else "forward"
         node = helper.make_node(
-            OP_TYPES[row[0].kind], given, [f"Y_{k}", *last], hidden_size=hidden, **attributes
+            OP_TYPES[row[0].kind],
+            given,
+            [f"Y_{k}", *(f"{name}_node" * kept or name for name in last)],
+            hidden_size=hidden,
+            **attributes,
         )
+        keep = [
+            helper.make_node("Where", ["moved", f"{name}_last_node", name], [f"{name}_last"])
+            for name in states
+        ]
         below = f"ys_{k}" if k < len(grid) - 1 else "ys"
         turned = helper.make_node("Transpose", [f"Y_{k}"], [f"turned_{k}"], perm=[0, 2, 1, 3])
-        nodes += [node, turned, helper.make_node("Reshape", [f"turned_{k}", "joined"], [below])]
+        nodes += [
+            node,
+            *keep * kept,
+            turned,
+            helper.make_node("Reshape", [f"turned_{k}", "joined"], [below]),
+        ]
         features = len(row) * hidden
     outputs.insert(0, value("ys", "T", "B", features))
     constants = [from_array(array, name) for name, array in arrays.items()]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,8 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from jaxrnn.interop import onnx_model
 from jaxrnn.interop.names import flatten, library, to_numpy
-from jaxrnn.interop.onnx import CHANGING, node_attributes
 
 __all__ = ["read"]
 
@@ -34,8 +33,9 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Arrays:
     ``.npz``                              by numpy, without pickle
     ``.h5``, ``.hdf5``, ``.weights.h5``   the arrays, by h5py; no link is followed
     ``.keras``                            the arrays in it; its configuration is not read
-    ``.onnx``                             initializers, by the onnx library; external data
-                                          only from the file's own folder; of a recurrent
+    ``.onnx``                             initializers, and constants that are weights, by the
+                                          onnx library; external data only from the file's
+                                          own folder; of a recurrent
                                           node whose W is called ``0.W``, its attributes too
     ``.pt``, ``.pth``, ``.bin``           by ``torch.load(weights_only=True)``, never otherwise
     ====================================  ==================================================
@@ -186,14 +186,8 @@ def _keras(path: Path, max_bytes: int) -> Arrays:
 
 def _onnx(path: Path, max_bytes: int) -> Arrays:
     onnx = library("onnx")
-    graph = onnx.load(os.fspath(path), load_external_data=False).graph
-    arrays = {tensor.name: _onnx_tensor(path, tensor, max_bytes) for tensor in graph.initializer}
-    for node in graph.node:
-        kernel = node.input[1] if len(node.input) > 1 else ""
-        if node.op_type in ("RNN", "LSTM", "GRU") and re.search(r"(^|\.)W$", kernel):
-            attributes = node_attributes(node).items()
-            arrays |= {kernel[:-1] + k: np.array(v) for k, v in attributes if k in CHANGING}
-    return arrays
+    model = onnx.load(os.fspath(path), load_external_data=False)
+    return onnx_model.arrays(model, lambda tensor: _onnx_tensor(path, tensor, max_bytes))
 
 
 def _onnx_tensor(path: Path, tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarray:

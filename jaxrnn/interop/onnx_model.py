@@ -91,10 +91,8 @@ class _Scope:
         if self.left[0] < 0:
             raise ValueError(f"{node.output[0]!r}: the constants take more than {MAX_BYTES} bytes")
         outputs = [name for name in node.output if name]
-        inside, outside = (
-            [onnx.ValueInfoProto(name=n) for n in names] for names in (feed, outputs)
-        )
-        graph = onnx.helper.make_graph([node], "one", inside, outside)
+        ends = [[onnx.ValueInfoProto(name=one) for one in names] for names in (feed, outputs)]
+        graph = onnx.helper.make_graph([node], "one", *ends)
         one = onnx.helper.make_model(
             graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version
         )
@@ -167,10 +165,9 @@ def _found(node: Any, scope: _Scope, name: str, dtype: DType | None) -> Found:
 def networks(model: Any, *, dtype: DType | None = None) -> list[Found]:
     """What `jaxrnn.interop.onnx.networks` does."""
     made, read = _model(model)
-    found, problems, count = [], [], 0
-    for node, scope in _nodes(made, read):
-        name = next(filter(None, (node.name, *node.output)), f"{node.op_type} {count}")
-        count += 1
+    found, problems = [], []
+    for k, (node, scope) in enumerate(_nodes(made, read)):
+        name = next(filter(None, (node.name, *node.output)), f"{node.op_type} {k}")
         try:
             found.append(_found(node, scope, name, dtype))
         except (ValueError, TypeError) as error:
@@ -187,10 +184,10 @@ def _model(model: Any) -> tuple[Any, ReadTensor]:
     """A ``ModelProto``, and what reads its tensors."""
     onnx = library("onnx")
     if isinstance(model, str | os.PathLike):
-        from jaxrnn.interop.readers import _onnx_tensor  # which reads by this module
+        from jaxrnn.interop.readers import onnx_tensor  # which reads by this module
 
         path = Path(model)
-        return onnx.load(os.fspath(path), load_external_data=False), partial(_onnx_tensor, path)
+        return onnx.load(os.fspath(path), load_external_data=False), partial(onnx_tensor, path)
     if isinstance(model, bytes | bytearray | memoryview):
         try:
             model = onnx.load_model_from_string(bytes(model))

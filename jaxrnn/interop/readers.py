@@ -187,10 +187,10 @@ def _keras(path: Path, max_bytes: int) -> Arrays:
 def _onnx(path: Path, max_bytes: int) -> Arrays:
     onnx = library("onnx")
     model = onnx.load(os.fspath(path), load_external_data=False)
-    return onnx_model.arrays(model, lambda tensor: _onnx_tensor(path, tensor, max_bytes))
+    return onnx_model.arrays(model, lambda tensor: onnx_tensor(path, tensor, max_bytes))
 
 
-def _onnx_tensor(path: Path, tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarray:
+def onnx_tensor(path: Path, tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """An initializer of an ONNX file, with its external data if they are in the file's folder."""
     onnx = library("onnx")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from jaxrnn.interop import onnx_model
+from jaxrnn.interop.keras_config import config_text
 from jaxrnn.interop.names import flatten, library, to_numpy
 
 __all__ = ["read"]
@@ -31,8 +33,10 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Arrays:
     ====================================  ==================================================
     ``.safetensors``                      by the safetensors library
     ``.npz``                              by numpy, without pickle
-    ``.h5``, ``.hdf5``, ``.weights.h5``   the arrays, by h5py; no link is followed
-    ``.keras``                            the arrays in it; its configuration is not read
+    ``.h5``, ``.hdf5``, ``.weights.h5``   the arrays, by h5py; no link is followed; the
+                                          configuration of a Keras model, its JSON as an
+                                          array of one string, ``model_config``
+    ``.keras``                            the arrays in it, and the configuration
     ``.onnx``                             initializers, and constants that are weights, by the
                                           onnx library; external data only from the file's
                                           own folder; of a recurrent
@@ -172,7 +176,10 @@ def _hdf5(path: Path, max_bytes: int, file: IO[bytes] | None = None) -> Arrays:
 
     with h5py.File(path if file is None else file, "r") as root:
         visit(root, "")
-    return {name: np.asarray(array) for name, array in arrays.items()}
+        config = root.attrs.get("model_config")
+        text = config_text(config, root.attrs.get("keras_version"))
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    return arrays | ({"model_config": np.array(text)} if text else {})
 
 
 def _keras(path: Path, max_bytes: int) -> Arrays:
@@ -181,7 +188,12 @@ def _keras(path: Path, max_bytes: int) -> Arrays:
         weights = [name for name in names if name.endswith("model.weights.h5")]
         if len(weights) != 1:
             raise ValueError(f"{path}: expected one model.weights.h5 in the archive, got {names}")
-        return _hdf5(path, max_bytes, io.BytesIO(archive.read(weights[0])))
+        arrays = _hdf5(path, max_bytes, io.BytesIO(archive.read(weights[0])))
+        both = ("config.json", "metadata.json")
+        config, about = (archive.read(name) if name in names else b"" for name in both)
+    version = re.search(rb'"keras_version": *"([^"]*)"', about)
+    text = config_text(config, version and version[1])
+    return arrays | ({"model_config": np.array(text)} if text else {})
 
 
 def _onnx(path: Path, max_bytes: int) -> Arrays:

@@ -107,6 +107,22 @@ def test_networks_find_weights_behind_constants(how, tmp_path):
 
 
 @pytest.mark.oracle
+def test_networks_of_external_data_and_of_a_dtype(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    params = random_like(jaxrnn.gru.init(jax.random.key(0), 3, 4), 1)
+    model = interop.onnx.export(jaxrnn.gru, params)
+    where = {"save_as_external_data": True, "location": "a.data", "size_threshold": 0}
+    onnx.save(model, tmp_path / "a.onnx", **where)
+    (node,) = interop.onnx.networks(tmp_path / "a.onnx")
+    assert_same(node.params, params, "params")
+    half = interop.onnx.networks(tmp_path / "a.onnx", dtype="float16")[0].params
+    assert half.input_kernel.dtype == jnp.float16
+    apart = onnx.load(tmp_path / "a.onnx", load_external_data=False)
+    with pytest.raises(ValueError, match="in another file; give the path of the model"):
+        interop.onnx.networks(apart)
+
+
+@pytest.mark.oracle
 def test_networks_of_the_nodes_of_torch():
     """A model as torch wrote it: bytes for strings, weights in three dimensions by Unsqueeze."""
     onnx = pytest.importorskip("onnx")

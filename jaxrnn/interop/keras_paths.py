@@ -42,11 +42,18 @@ def _cells(source: Any, start: str) -> dict[str, dict[str, Any]]:
         if not name.startswith(start) or IGNORED.search(name):
             continue
         path = re.sub(r":0$", "", name).replace("_layer_checkpoint_dependencies/", "layers/")
-        for number, known in enumerate(NAMES):
-            path = re.sub(rf"(^|/)vars/{number}$", rf"\1{known}", path)
         cell, _, last = path.rpartition("/")
+        if cell == "vars" or cell.endswith("/vars"):  # of a file, which numbers them
+            cell, last = cell[:-5], f"vars/{last}"
         cells.setdefault(cell, {})[last] = leaf
-    return {cell: _from_cudnn(cells[cell]) for cell in sorted(cells, key=numbered)}
+    return {cell: _from_cudnn(_named(cells[cell])) for cell in sorted(cells, key=numbered)}
+
+
+def _named(cell: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a cell by `NAMES` where they are numbered; a Dense has no second kernel."""
+    names = NAMES if len(_shape(cell, "vars/1")) == 2 else ("kernel", "bias")
+    known = {f"vars/{number}": name for number, name in enumerate(names)}
+    return {known.get(name, name): leaf for name, leaf in cell.items()}
 
 
 def _shape(cell: Mapping[str, Any], name: str) -> tuple[int, ...]:

@@ -221,7 +221,7 @@ def arrays(model: Any, read: ReadTensor) -> dict[str, np.ndarray]:
             if value.dtype.kind in "fV" and value.ndim:
                 made[node.output[0]] = value
     for node, inner in _nodes(model, read):
-        inputs = _inputs(node)
+        inputs = {letter: one for letter, one in zip(INPUTS, node.input, strict=False) if one}
         for name in (inputs[letter] for letter in "WRBP" if letter in inputs):
             if name not in made:
                 try:

@@ -197,6 +197,18 @@ def test_a_configuration_settles_pairs_and_order():
     assert interop.keras.infer(source) == jaxrnn.stack(GRU, LSTM)
 
 
+def test_configurations_of_old_forms():
+    """The layers of a Sequential were its configuration; cells were numbered through."""
+    inner = {"name": "lstm_1", "units": H, **HARD}
+    wrapped = layer("Bidirectional", "bidirectional", layer={"class_name": "LSTM", "config": inner})
+    source = arrays("m/bidirectional/forward_lstm_1/lstm_cell_1", H)
+    source |= arrays("m/bidirectional/backward_lstm_1/lstm_cell_2", H)
+    old = {"class_name": "Sequential", "config": [wrapped], "keras_version": "2.1.6-tf"}
+    source["model_config"] = json.dumps(old)
+    cell = jaxrnn.make_lstm(gate_activation="hard_sigmoid")
+    assert interop.keras.infer(source) == jaxrnn.bidirectional(cell)
+
+
 def test_what_a_configuration_says_and_none_here_is():
     cases = [
         (of("LSTM", activation="cube"), "one: activation: expected one of .*got 'cube'"),

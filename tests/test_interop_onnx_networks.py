@@ -219,10 +219,9 @@ def test_models_without_networks_are_refused():
 
 
 @pytest.mark.oracle
-def test_constants_that_grow_are_refused(monkeypatch):
+def test_constants_that_grow_are_refused(tmp_path):
     """Each Concat doubles: a file of few bytes, and more than any machine holds."""
     onnx = pytest.importorskip("onnx")
-    monkeypatch.setattr("jaxrnn.interop.onnx_model.MAX_BYTES", 100_000)
     params = random_like(jaxrnn.gru.init(jax.random.key(0), 3, 4), 1)
     model = interop.onnx.export(jaxrnn.gru, params)
     (gru,) = (node for node in model.graph.node if node.op_type == "GRU")
@@ -230,8 +229,11 @@ def test_constants_that_grow_are_refused(monkeypatch):
         names = [f"w{k - 1}" if k else "W"] * 2
         model.graph.node.insert(k, onnx.helper.make_node("Concat", names, [f"w{k}"], axis=0))
     gru.input[1] = "w59"
-    with pytest.raises(ValueError, match="the constants take more than 100000 bytes"):
-        interop.onnx.networks(model)
+    with pytest.raises(ValueError, match="constants would take more than max_bytes"):
+        interop.onnx.networks(model, max_bytes=100_000)
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(ValueError, match="constants would take more than max_bytes"):
+        interop.read(tmp_path / "a.onnx", max_bytes=100_000)
 
 
 def test_attributes_may_be_the_bytes_of_the_onnx_library():

@@ -22,8 +22,8 @@ Activations, how directions are joined, and what a GRU without a bias resets sta
 configuration. `jaxrnn.interop.read` of a ``.keras`` or ``.h5`` file has it as ``model_config``,
 JSON that is read as data, and so may any source: ``{..., "model_config": model.to_json()}``. Then
 layers are in its order, `infer` goes by it, and `load` refuses a network that it contradicts.
-Without it, activations are taken to be the default ones, and two layers to be a `Bidirectional`
-by their names and sizes. See `jaxrnn.interop.probe`.
+Without it, activations are taken to be the default ones, layers to go forward, and two to be a
+`Bidirectional` by their names and sizes. See `jaxrnn.interop.probe`.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def _cells(source: Any, start: str) -> dict[str, dict[str, Any]]:
 
 def _named(cell: dict[str, Any]) -> dict[str, Any]:
     """The arrays of a cell by `NAMES` where they are numbered; a Dense has no second kernel."""
-    names = NAMES if len(_shape(cell, "vars/1")) == 2 else ("kernel", "bias")
+    names = NAMES if len(_shape(cell, "vars/1")) > 1 else ("kernel", "bias")
     known = {f"vars/{number}": name for number, name in enumerate(names)}
     return {known.get(name, name): leaf for name, leaf in cell.items()}
 

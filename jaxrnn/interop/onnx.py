@@ -363,7 +363,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bytes) or not hasattr(value, "__iter__") else list(value)
 
 
-def networks(model: Any, *, dtype: DType | None = None) -> list[Found]:
+def networks(model: Any, *, dtype: DType | None = None, max_bytes: int = 8 << 30) -> list[Found]:
     """The networks of all recurrent nodes of a model.
 
     Weights are found behind initializers of any name, `Constant` nodes, and what moves such:
@@ -374,6 +374,7 @@ def networks(model: Any, *, dtype: DType | None = None) -> list[Found]:
     Args:
       model: a path, the bytes of a model, or a ``ModelProto``.
       dtype: the dtype to convert to; that of the weights if None.
+      max_bytes: the most that an array, and what is made of constants, may take.
 
     Returns:
       For each node, in the graph's order, a record: name (that of its first output if it has
@@ -395,7 +396,7 @@ def networks(model: Any, *, dtype: DType | None = None) -> list[Found]:
     """
     from jaxrnn.interop.onnx_model import networks
 
-    return networks(model, dtype=dtype)
+    return networks(model, dtype=dtype, max_bytes=max_bytes)
 
 
 def export(net: Cell | Layer, params: PyTree, *, lengths: bool = False, carry: bool = False) -> Any:

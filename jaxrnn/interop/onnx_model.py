@@ -33,16 +33,16 @@ FOLDED = (
 )  # fmt: skip
 """The operators that a weight may stand behind: none makes much of little but by repetition."""
 WIDER = 8  # at most, of one byte's numbers
-MAX_BYTES = 8 << 30
 ReadTensor = Callable[[Any], np.ndarray]
 
 
 class _Scope:
     """The values of a graph that do not depend on its inputs, worked out when asked for."""
 
-    def __init__(self, graph: Any, model: Any, read: ReadTensor, outer: _Scope | None = None):
-        self.model, self.read, self.outer = model, read, outer
-        self.left: list[int] = outer.left if outer else [MAX_BYTES]
+    def __init__(
+        self, graph: Any, model: Any, read: ReadTensor, left: list[int], outer: _Scope | None = None
+    ) -> None:
+        self.model, self.read, self.left, self.outer = model, read, left, outer
         self.tensors = {tensor.name: tensor for tensor in graph.initializer}
         self.makers = {name: node for node in graph.node for name in node.output if name}
         self.inputs = {one.name for one in graph.input}
@@ -89,7 +89,7 @@ class _Scope:
         factor = WIDER if node.op_type in ("Cast", "DequantizeLinear") else 1
         self.left[0] -= factor * sum(array.nbytes for array in feed.values())
         if self.left[0] < 0:
-            raise ValueError(f"{node.output[0]!r}: the constants take more than {MAX_BYTES} bytes")
+            raise ValueError(f"{node.output[0]!r}: constants would take more than max_bytes")
         outputs = [name for name in node.output if name]
         ends = [[onnx.ValueInfoProto(name=one) for one in names] for names in (feed, outputs)]
         graph = onnx.helper.make_graph([node], "one", *ends)
@@ -111,14 +111,14 @@ def _walk(graph: Any, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
         for one in node.attribute:
             inner = {onnx.AttributeProto.GRAPH: [one.g], onnx.AttributeProto.GRAPHS: one.graphs}
             for body in inner.get(one.type, ()):
-                yield from _walk(body, _Scope(body, scope.model, scope.read, scope))
+                yield from _walk(body, _Scope(body, scope.model, scope.read, scope.left, scope))
 
 
-def _nodes(model: Any, read: ReadTensor) -> Iterator[tuple[Any, _Scope]]:
+def _nodes(model: Any, read: ReadTensor, left: list[int]) -> Iterator[tuple[Any, _Scope]]:
     """The recurrent nodes with their scopes, functions of the model's own inlined."""
     if model.functions:
         model = library("onnx.inliner").inline_local_functions(model)
-    scope = _Scope(model.graph, model, read)
+    scope = _Scope(model.graph, model, read, left)
     for node, inner in _walk(model.graph, scope):
         if node.op_type in NODES and node.domain in ("", "ai.onnx"):
             yield node, inner
@@ -162,11 +162,11 @@ def _found(node: Any, scope: _Scope, name: str, dtype: DType | None) -> Found:
                  attributes)  # fmt: skip
 
 
-def networks(model: Any, *, dtype: DType | None = None) -> list[Found]:
+def networks(model: Any, *, dtype: DType | None, max_bytes: int) -> list[Found]:
     """What `jaxrnn.interop.onnx.networks` does."""
-    made, read = _model(model)
+    made, read = _model(model, max_bytes)
     found, problems = [], []
-    for k, (node, scope) in enumerate(_nodes(made, read)):
+    for k, (node, scope) in enumerate(_nodes(made, read, [max_bytes])):
         name = next(filter(None, (node.name, *node.output)), f"{node.op_type} {k}")
         try:
             found.append(_found(node, scope, name, dtype))
@@ -180,14 +180,15 @@ def networks(model: Any, *, dtype: DType | None = None) -> list[Found]:
     return found
 
 
-def _model(model: Any) -> tuple[Any, ReadTensor]:
+def _model(model: Any, max_bytes: int) -> tuple[Any, ReadTensor]:
     """A ``ModelProto``, and what reads its tensors."""
     onnx = library("onnx")
     if isinstance(model, str | os.PathLike):
         from jaxrnn.interop.readers import onnx_tensor  # which reads by this module
 
         path = Path(model)
-        return onnx.load(os.fspath(path), load_external_data=False), partial(onnx_tensor, path)
+        made = onnx.load(os.fspath(path), load_external_data=False)
+        return made, partial(onnx_tensor, path, max_bytes=max_bytes)
     if isinstance(model, bytes | bytearray | memoryview):
         try:
             model = onnx.load_model_from_string(bytes(model))
@@ -207,27 +208,34 @@ def _tensor(tensor: Any) -> np.ndarray:
     return onnx.numpy_helper.to_array(tensor)
 
 
-def arrays(model: Any, read: ReadTensor) -> dict[str, np.ndarray]:
+def arrays(model: Any, read: ReadTensor, max_bytes: int) -> dict[str, np.ndarray]:
     """What `jaxrnn.interop.read` makes of a model: initializers, and constants that are weights.
 
     Constants are those of floating-point numbers, and what the inputs W, R, B and P of recurrent
     nodes come to. Beside a W whose name says so, the attributes of its node.
     """
-    made = {tensor.name: read(tensor) for tensor in model.graph.initializer}
-    scope = _Scope(model.graph, model, read)
+    stored = {tensor.name: read(tensor) for tensor in model.graph.initializer}
+    made, left = dict(stored), [max_bytes]
+
+    def once(tensor: Any) -> np.ndarray:
+        return stored[tensor.name] if tensor.name in stored else read(tensor)
+
+    scope = _Scope(model.graph, model, once, left)
     for node in model.graph.node:
         if node.op_type == "Constant":
             value = scope[node.output[0]]
             if value.dtype.kind in "fV" and value.ndim:
                 made[node.output[0]] = value
-    for node, inner in _nodes(model, read):
+    for node, inner in _nodes(model, once, left):
         inputs = {letter: one for letter, one in zip(INPUTS, node.input, strict=False) if one}
         for name in (inputs[letter] for letter in "WRBP" if letter in inputs):
             if name not in made:
                 try:
                     made[name] = inner[name]
-                except ValueError:  # an input of the model, or computed
-                    continue
+                except ValueError:
+                    if left[0] < 0:
+                        raise
+                    continue  # an input of the model, or computed
         kernel = inputs.get("W", "")
         if kernel == "W" or kernel.endswith(".W"):
             attributes = node_attributes(node).items()

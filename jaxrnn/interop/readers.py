@@ -199,7 +199,7 @@ def _keras(path: Path, max_bytes: int) -> Arrays:
 def _onnx(path: Path, max_bytes: int) -> Arrays:
     onnx = library("onnx")
     model = onnx.load(os.fspath(path), load_external_data=False)
-    return onnx_model.arrays(model, lambda tensor: onnx_tensor(path, tensor, max_bytes))
+    return onnx_model.arrays(model, lambda tensor: onnx_tensor(path, tensor, max_bytes), max_bytes)
 
 
 def onnx_tensor(path: Path, tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarray:

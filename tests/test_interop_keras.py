@@ -1,5 +1,6 @@
 """Keras' layers by path, by configuration and in cuDNN's layout; live models, files, old files."""
 
+import contextlib
 import json
 import os
 
@@ -85,6 +86,19 @@ def test_networks_by_their_paths(name):
         ends = [name for name in source if name.endswith("/recurrent_kernel")]
         (backward,) = (source[name] for name in ends if "/forward" not in name)
         assert_same(params.backward.recurrent_kernel, jnp.asarray(backward), "backward")
+
+
+@pytest.mark.parametrize("folder", ["layers", "_layer_checkpoint_dependencies"])
+def test_files_of_a_model_with_other_layers(folder):
+    names = ("kernel", "recurrent_kernel", "bias")
+    cell = arrays("cell")
+    source = {f"{folder}/lstm/cell/vars/{k}": cell[f"cell/{n}"] for k, n in enumerate(names)}
+    source |= {f"{folder}/dense/vars/0": np.ones((4, 2), "f"), f"{folder}/dense/vars/1": np.ones(2)}
+    ((name, net, params, _, _),) = interop.keras.networks(source)
+    assert (name, net) == ("layers/lstm", LSTM)
+    assert_same(interop.keras.load(LSTM, source, f"{folder}/lstm"), params, "params")
+    with pytest.raises(ValueError, match=r"got \['0/kernel', '0/bias'\]"):
+        interop.keras.infer(source)
 
 
 def test_what_paths_do_not_tell_is_refused():
@@ -207,6 +221,23 @@ def test_configurations_of_old_forms():
     source["model_config"] = json.dumps(old)
     cell = jaxrnn.make_lstm(gate_activation="hard_sigmoid")
     assert interop.keras.infer(source) == jaxrnn.bidirectional(cell)
+
+
+JUNK = [None, 3, "x", [], {}, [3], {"config": 3}, {"class_name": [], "config": {"units": []}}]
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "RNN", "Bidirectional", "Sequential", "TimeDistributed"])
+def test_a_broken_configuration_is_a_value_error(kind):
+    """If anything: not all that stands there matters."""
+    keys = ("units", "activation", "use_bias", "merge_mode", "layer", "cell", "layers", "name")
+    source = bidirectional("m/one")
+    for key in keys:
+        for junk in JUNK:
+            made = layer(kind, "one")
+            made["config"] |= {"layer": layer("LSTM", "a"), key: junk}
+            for inside in (made, {"class_name": "RNN", "config": {"name": "one", "cell": made}}):
+                with contextlib.suppress(ValueError):
+                    interop.keras.networks(source | {"model_config": config(inside)})
 
 
 def test_what_a_configuration_says_and_none_here_is():

@@ -80,7 +80,7 @@ class Described(NamedTuple):
             return [(kind, config)]
         kind, config = _inner(config.get("cell"))
         many = config.get("cells") if kind == "StackedRNNCells" else None
-        cells = [(kind, config)] if many is None else [_inner(one) for one in many]
+        cells = [_inner(one) for one in many] if isinstance(many, list) else [(kind, config)]
         return [(kind.removesuffix("Cell"), config) for kind, config in cells]
 
     @property
@@ -102,7 +102,7 @@ class Described(NamedTuple):
     def merge(self) -> str:
         """How its directions are joined, as `jaxrnn.bidirectional` calls it."""
         mode = self.config.get("merge_mode", "concat")
-        if mode not in MERGES:
+        if not isinstance(mode, str) or mode not in MERGES:
             raise ValueError(
                 f"model_config: {self}: merge_mode: expected one of {sorted(MERGES)}, got {mode!r},"
                 " which has no counterpart; load each direction by its prefix"

@@ -19,6 +19,7 @@ NAMES = ("kernel", "recurrent_kernel", "bias")
 IGNORED = re.compile(r"(^|/)(seed_generator(_\d+)?|optimizer|optimizer_weights)/|(^|/)seed_gen")
 CELL = re.compile(r"(^|/)(cell/cells/[^/]+|stacked_rnn_cells(_\d+)?/[^/]+|([^/]*_)?cell(_\d+)?)$")
 """What follows the name of a layer in the path of a cell."""
+LAYERS = "_layer_checkpoint_dependencies/", "layers/"  # of Keras 2.12, and since
 ONE = re.compile(r"bidirectional(_\d+)?")
 MANY = re.compile(r"(sequential|functional|model)(_\d+)?")
 """What Keras calls a Bidirectional and a model, unless they are given a name."""
@@ -39,9 +40,9 @@ def _cells(source: Any, start: str) -> dict[str, dict[str, Any]]:
     if isinstance(source, Mapping):
         source = {name: leaf for name, leaf in source.items() if name != "model_config"}
     for name, leaf in flatten(source, "/").items():
-        if not name.startswith(start) or IGNORED.search(name):
+        path = re.sub(r":0$", "", name).replace(*LAYERS)
+        if not path.startswith(start) or IGNORED.search(path):
             continue
-        path = re.sub(r":0$", "", name).replace("_layer_checkpoint_dependencies/", "layers/")
         cell, _, last = path.rpartition("/")
         if cell == "vars" or cell.endswith("/vars"):  # of a file, which numbers them
             cell, last = cell[:-5], f"vars/{last}"
@@ -85,7 +86,7 @@ def _from_cudnn(cell: dict[str, Any]) -> dict[str, Any]:
 
 def holders(source: Any, prefix: str) -> list[Holder]:
     """The layers below a prefix; one for each cell where a layer holds several."""
-    start = base(prefix, "/")
+    start = base(prefix, "/").replace(*LAYERS)
     cells = _cells(source, start)
     given = source.get("model_config") if isinstance(source, Mapping) else None
     described = [] if given is None else describe_layers(given)

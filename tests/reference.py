@@ -151,6 +151,13 @@ def reference(name, reverse=False):
 
 
 @cache
+def values(name):
+    """The loop alone, compiled: ``f(params, xs, carry, reset)``."""
+    run = partial(loop, CELLS[name], times=np.arange(T, dtype=np.int32))
+    return quick(lambda params, xs, carry, reset: run(params, xs, carry, None, reset))
+
+
+@cache
 def make(name):
     cell = CELLS[name]
     size = SIZES.get(name, (3, 4))
@@ -162,7 +169,7 @@ def make(name):
     shapes = jax.eval_shape(partial(loop, cell), params, xs, zero)
     weights = random_like(shapes, 3)
     # A state that the cell can reach, then shaken: no two parts of it remain tied.
-    (reached, _, _), _ = reference(name)(weights, params, before, zero)
+    reached, _, _ = values(name)(params, before, zero, jnp.zeros((T, B), bool))
     carry = jax.tree.map(lambda c, n: c * (1 + n), reached, random_like(reached, 4, 0.2))
     return Case(cell, params, xs, carry, jax.random.key(5), weights)
 

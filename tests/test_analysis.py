@@ -403,6 +403,7 @@ def test_bad_input_is_named():
 # Pictures.
 
 
+@pytest.mark.slow
 def test_pictures_show_what_was_measured():
     pytest.importorskip("matplotlib")
     params, xs, carry = example(jaxrnn.lstm)

@@ -156,6 +156,7 @@ def test_gru_state_stays_in_the_unit_ball(cell):
     assert bool((abs(run(cell, params, xs, jnp.clip(h, -1, 1))[1]) <= 1).all())
 
 
+@pytest.mark.slow
 def test_normalization_axis():
     cell = make_prototype(bound="normalize", axis=-2)
     params, xs, s = example(cell)

@@ -147,6 +147,7 @@ def test_an_nnx_model_trains():
     assert losses[0] > 1.0 > 0.02 > losses[-1]
 
 
+@pytest.mark.slow
 def test_transformations_of_linen():
     params, inputs, _ = draw(jaxrnn.elman)
     model = jaxrnn.linen.Elman(H)

@@ -27,6 +27,7 @@ def pure(module):
 # Names.
 
 
+@pytest.mark.slow
 def test_names_of_leaves():
     options = {"num_layers": 2, "bidirectional": True}
     params = jaxrnn.linen.LSTM(H, **options).init(jax.random.key(0), INPUTS)["params"]
@@ -259,7 +260,7 @@ def test_initial_values_are_drawn_once():
         model.apply(partial, INPUTS)
 
 
-@pytest.mark.parametrize("logical", [False, True])
+@pytest.mark.parametrize("logical", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_partitioning(logical):
     P = jax.sharding.PartitionSpec
     init = jaxrnn.initializers
@@ -319,7 +320,7 @@ def test_boxes_that_cannot_be():
 # Dtypes.
 
 
-@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("num_layers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_dtype_of_computation_and_of_storage(num_layers):
     options = {"dtype": jnp.bfloat16, "return_carry": True, "num_layers": num_layers}
     module = jaxrnn.linen.LSTM(H, **options)

@@ -23,9 +23,14 @@ CASES = {
     "haiku_lstm": jaxrnn.lstm,
     "haiku_gru": jaxrnn.cells.gru_reset_before,
 }
+SLOW = ("torch_gru", "torch_rnn_relu", "torch_lstm_projected")
+"""Two layers in two directions, as another among the quick ones."""
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES],
+)
 def test_same_as_the_library(name):
     library, cell = name.partition("_")[0], CASES[name]
     with np.load(Path(__file__).parent / "golden" / f"{name}.npz") as file:

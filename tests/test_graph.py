@@ -117,6 +117,7 @@ def test_neighbourhood_is_the_recursion_over_the_unfolded_graph(sizes, seed):
         close(got[node], unfold(*host(params), lists, *host(features), node, -3.0))
 
 
+@pytest.mark.slow
 def test_neighbourhood_gradients_equal_the_recursion_s():
     lists = [[1, 2], [0], [], [2, 3]]
     neighbours = graph.from_lists(lists)

@@ -187,7 +187,7 @@ def test_equals_the_loop_in_every_direction(name, sides, backward):
     ("name", "sides", "backward"),
     [
         ("rnn", (3, 2), (False, True)),
-        ("peephole", (2, 3), (True, False)),
+        pytest.param("peephole", (2, 3), (True, False), marks=pytest.mark.slow),
         pytest.param("stable_peephole", (3, 2), (False, False), marks=pytest.mark.slow),
         pytest.param("lstm", (2, 2, 2), (True, False, True), marks=pytest.mark.slow),
     ],
@@ -301,6 +301,7 @@ def test_multidirectional_of_one_axis_is_bidirectional():
     close((jaxrnn.Directions(*carries), ys), expected)
 
 
+@pytest.mark.slow
 def test_sizes_are_each_row_alone_and_padding_reaches_nothing():
     cell, _ = make("stable_peephole", 2)
     layer = grid.multidirectional(cell)

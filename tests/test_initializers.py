@@ -99,6 +99,7 @@ def test_orthogonal_is_uniform():
     assert abs(np.linalg.det(q).mean()) < 0.02  # reflections as often as rotations
 
 
+@pytest.mark.slow
 def test_a_compiled_init_does_not_wait_for_itself():
     """Two factorisations that share a pool of two threads wait for ever, each for the other."""
     net = jaxrnn.rnn(jaxrnn.lstm, 2, bidirectional=True)

@@ -78,6 +78,7 @@ def test_dump_then_load_is_the_identity(row, layers, directions, dtype):
     assert jax.tree.all(signs), "a zero changed its sign"
 
 
+@pytest.mark.slow
 def test_haiku_rounds_only_the_forget_bias():
     params = random_like(jaxrnn.lstm.init(jax.random.key(0), D, H), 1)
     back = interop.haiku.load(jaxrnn.lstm, interop.haiku.dump(jaxrnn.lstm, params))

@@ -78,7 +78,7 @@ def example(layer, sizes=H):
     return params, xs, carry
 
 
-QUICK = ("nested", "layers in two directions")
+QUICK = ("two directions under a cell",)
 
 
 @exact
@@ -129,7 +129,13 @@ def test_reverse(label):
 
 
 @exact
-@pytest.mark.parametrize("label", ["layers in two directions", "two cells in two directions"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "layers in two directions",
+        pytest.param("two cells in two directions", marks=pytest.mark.slow),
+    ],
+)
 def test_a_batch_is_its_rows_alone(label):
     """Unpadded, with gradients: what several libraries get wrong in two directions."""
     net = NETS[label]
@@ -153,7 +159,7 @@ def test_a_batch_is_its_rows_alone(label):
 
 
 @exact
-@pytest.mark.parametrize("label", ["two cells", "nested"])
+@pytest.mark.parametrize("label", ["two cells", pytest.param("nested", marks=pytest.mark.slow)])
 def test_a_stack_streams_step_by_step(label):
     net = NETS[label]
     inputs = example(net)
@@ -165,6 +171,7 @@ def test_a_stack_streams_step_by_step(label):
 
 
 @exact
+@pytest.mark.slow
 def test_second_derivatives_through_layers():
     net = NETS["layers in two directions"]
     inputs = example(net)
@@ -374,7 +381,7 @@ def noisy(cell):
 
 
 @exact
-@pytest.mark.parametrize("dropout", [0.0, RATE])
+@pytest.mark.parametrize("dropout", [pytest.param(0.0, marks=pytest.mark.slow), RATE])
 def test_a_stack_of_stochastic_cells(dropout):
     """Each layer has randomness of its own, the same step by step as at once."""
     net = stack(noisy(lstm), stack(noisy(lstm), noisy(gru)), dropout=dropout)

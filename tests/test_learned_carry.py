@@ -48,6 +48,7 @@ def test_it_is_the_cell_from_that_carry():
     assert_close(ys[2:, 1], alone, "after the reset")
 
 
+@pytest.mark.slow
 def test_it_streams_inside_and_around_a_stack():
     cell = learned_carry(jaxrnn.stack(learned_carry(jaxrnn.lstm), jaxrnn.gru, dropout=0.3))
     params, xs = example(cell)

@@ -95,7 +95,7 @@ def plain_step(options, params, carry, x):
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(1, 5), *(pytest.param(n, marks=pytest.mark.slow) for n in (0, *range(5, 14)))]
+    "seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, *range(3, 14)))]
 )
 def test_any_combination_is_its_equations(seed):
     """Values and gradients; and every parameter has one."""

@@ -33,9 +33,13 @@ from tests.reference import (
 
 exact = pytest.mark.usefixtures("x64", "strict")
 kinds = pytest.mark.parametrize("name", KINDS)
+one_of_each = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "lstm" else pytest.mark.slow) for n in KINDS]
+)
 
 
 @exact
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS[1:])
 @pytest.mark.parametrize(
     ("given", "reverse"),
@@ -66,7 +70,7 @@ def test_each_option_by_itself(name, given, reverse):
 
 
 @exact
-@kinds
+@one_of_each
 def test_derivatives_by_one_argument_alone(name):
     """What has no tangent is not computed, and must not be needed."""
     case = make(name)
@@ -131,6 +135,9 @@ def test_any_batch_shape():
         assert_close(rows, (ys, carries), f"row {at}")
 
 
+NOTHING = ((0,), 2), ((2,), 0)
+
+
 @exact
 def test_traced_lengths_are_clipped():
     case = make("gru_reset_before")
@@ -142,9 +149,15 @@ def test_traced_lengths_are_clipped():
 
 
 @exact
-@pytest.mark.parametrize("time", [0, 2])
-@pytest.mark.parametrize("batch", [(), (0,), (2,), (2, 0)])
-def test_nothing_to_do(time, batch):
+@pytest.mark.parametrize(
+    ("batch", "time"),
+    [
+        pytest.param(batch, time, marks=() if (batch, time) in NOTHING else pytest.mark.slow)
+        for batch in [(), (0,), (2,), (2, 0)]
+        for time in (0, 2)
+    ],
+)
+def test_nothing_to_do(batch, time):
     """T = 0 and empty batches with every option, with gradients."""
     case = make("lstm")
     xs = jnp.zeros((time, *batch, 3), jnp.float64)
@@ -203,7 +216,7 @@ def noisy(cell):
 
 
 @exact
-@kinds
+@one_of_each
 def test_randomness_depends_on_key_and_absolute_time_only(name):
     case = make(name)
     cell = noisy(case.cell)
@@ -384,7 +397,7 @@ def _summed(f, many):
 @exact
 @pytest.mark.parametrize(
     "transform",
-    [pytest.param(t, marks=() if k < 2 else pytest.mark.slow) for k, t in enumerate(TRANSFORMS)],
+    [pytest.param(t, marks=() if k == 1 else pytest.mark.slow) for k, t in enumerate(TRANSFORMS)],
 )
 def test_what_is_closed_over(transform):
     """A memory, a mask and a kernel that are being traced, under every transformation."""
@@ -533,7 +546,7 @@ def last(outputs):
     return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(outputs[0]))
 
 
-@pytest.mark.parametrize("loss", [squares, last])
+@pytest.mark.parametrize("loss", [squares, pytest.param(last, marks=pytest.mark.slow)])
 def test_memory_of_a_gradient(loss):
     """The sine task's in 100 MB, and not much more where `vmap` adds the batch."""
     native = temporaries(loss)
@@ -541,6 +554,7 @@ def test_memory_of_a_gradient(loss):
     assert temporaries(loss, vmap=True) <= 1.3 * native
 
 
+@pytest.mark.slow
 def test_memory_grows_by_the_carries():
     """One step more stores one carry more, its output is a part of it; a loss, its cotangent."""
     for loss, kept in ((last, CARRIES), (squares, 1.5 * CARRIES)):

@@ -115,6 +115,7 @@ class TestOptimizers:
         assert result.best.value < 1e-9
         np.testing.assert_allclose([result.params["x"], result.params["y"]], 1.0, atol=1e-4)
 
+    @pytest.mark.slow
     def test_fixed_batch_takes_what_the_line_search_left(self):
         runs = []
 
@@ -224,6 +225,7 @@ class TestOptimizers:
         assert {leaf.dtype for leaf in jax.tree.leaves(result.params)} == {jnp.dtype("float32")}
         np.testing.assert_allclose(result.best.params["w"], WEIGHTS, atol=0.05)
 
+    @pytest.mark.slow
     def test_mixed_precision_of_a_network(self):
         """Computed in bfloat16 from masters in float32, it learns what float32 learns."""
         key = jax.random.key(0)
@@ -872,6 +874,7 @@ class TestHistory:
             run((1, 0.5))
         assert path.read_text() == "name,age\nsomebody,3\n"
 
+    @pytest.mark.slow
     def test_log_tensorboard(self, tmp_path):
         event = pytest.importorskip("tensorboardX.proto.event_pb2").Event
 

@@ -158,6 +158,7 @@ class TestResume:
         rest = run(9, batches=batches(), checkpoints=Checkpoints(tmp_path), resume=True)
         assert_same_run(whole, rest)
 
+    @pytest.mark.slow
     def test_of_a_line_search(self, tmp_path):
         def quiet(params, batch):
             return loss(params, batch, jax.random.key(0), jnp.zeros((5, 4)))[0]

@@ -547,6 +547,14 @@ def test_a_sampler_refuses_nonsense(options, error, message):
         jaxrnn.sampler(**options)
 
 
+def test_a_tiny_temperature_takes_the_best():
+    logits = jnp.asarray([[0.0, -1.0, -2.0], [-1.0, 3.0, -np.inf], [1.0, 2.0, 300.0]], jnp.float32)
+    for tiny in (1e-30, np.float32(1e-38), 1e-45, 1e-320):
+        choose = jaxrnn.sampler(temperature=tiny)
+        with jax.debug_nans(True):
+            assert choose(jax.random.key(0), logits).tolist() == [0, 1, 2]
+
+
 # Beam search.
 
 
@@ -609,43 +617,86 @@ def test_one_beam_is_greedy(net, alpha):
     assert_close(jax.tree.map(lambda leaf: leaf[0], beam.carry), greedy.carry, "carry")
 
 
-def test_a_narrow_beam_is_the_definition(lstm):
-    """The K best at every step, in plain Python; and the early stop changes nothing."""
-    K, steps, alpha, end = 3, 6, 0.9, 0
-    options = dict(
-        steps=steps, beams=K, end=end, pad=-1, length_penalty=alpha, lengths=LENGTHS,
-        **lstm.options,
-    )  # fmt: skip
-    got = run(lstm, jaxrnn.beam_search, PROMPT, **options)
-    for b in range(B):
-        carry, fed = lstm.read(PROMPT[: LENGTHS[b], b], lstm.row(b))
-        beams = [(0.0, 0.0, [], carry, fed)]
-        for _ in range(steps):
-            candidates = []
-            for beam in beams:
-                score, log_prob, tokens, carry, fed = beam
-                if tokens and tokens[-1] == end:
-                    candidates.append(beam)
-                    continue
-                carry, log_p = lstm.advance(carry, fed)
-                for v, lp in enumerate(np.asarray(log_p)):
-                    penalty = ((5 + len(tokens) + 1) / 6) ** alpha
-                    new = log_prob + lp
-                    candidates.append((new / penalty, new, [*tokens, v], carry, v))
-            beams = sorted(candidates, key=lambda c: -c[0])[:K]
-        for k, (score, log_prob, tokens, carry, _) in enumerate(beams):
-            n = len(tokens)
-            assert got.sequence[k, :, b].tolist() == tokens + [-1] * (steps - n)
-            assert_close(got.scores[k, b], score, f"score {k}, {b}")
-            assert_close(got.log_probs[k, b], log_prob, f"log P {k}, {b}")
-            mine = jax.tree.map(lambda leaf, k=k, b=b: leaf[k, b], got.carry)
-            assert_close(mine, carry, f"carry {k}, {b}")
-    assert np.any(got.lengths < steps)
-    assert np.any(got.lengths == steps)
-    long = options | {"steps": 30, "end": 1}
-    late = run(lstm, jaxrnn.beam_search, PROMPT, **long)
-    assert_same(run(lstm, jaxrnn.beam_search, PROMPT, early_stop=True, **long), late, "early")
-    assert late.lengths.max() < 30
+def bigrams(tables):
+    """A network that says for each row what its own table says after each token."""
+    embed = lambda token: jax.nn.one_hot(token, tables.shape[-1], dtype=tables.dtype)  # noqa: E731
+    rows = np.arange(len(tables))
+    readout = lambda y: tables[rows, jnp.argmax(y, axis=-1)]  # noqa: E731
+    return {"embed": embed, "readout": readout}
+
+
+def echo():
+    """A cell that gives back its input."""
+    return successor(1)._replace(project=lambda params, x: x)
+
+
+def searched(log_p, steps, K, alpha, end):
+    """The definition, in plain Python: the K best, each ``(score, log P, tokens)``."""
+    live, ended = [(0.0, [])], []
+    rank = lambda log_prob, tokens: log_prob / ((5 + len(tokens)) / 6) ** alpha  # noqa: E731
+    for _ in range(steps):
+        longer = [
+            (log_prob + lp, [*tokens, v])
+            for log_prob, tokens in live
+            for v, lp in enumerate(log_p[tokens[-1] if tokens else 0])
+        ]
+        longer.sort(key=lambda each: -each[0])
+        ended += [each for each in longer if each[1][-1] == end]
+        live = [each for each in longer if each[1][-1] != end][:K]
+    every = [(rank(*each), *each) for each in ended + live]
+    return sorted(every, key=lambda each: -each[0])[:K]
+
+
+@pytest.mark.parametrize(("K", "alpha"), [(2, 0.0), (2, 0.9), (3, 0.0), (3, 0.9)])
+def test_a_beam_keeps_apart_what_has_ended(K, alpha):
+    """60 random cases of each kind; and stopping early changes nothing."""
+    size, steps, end, cases = 4, 5, 2, 60
+    tables = 2 * np.random.default_rng(K).normal(size=(cases, size, size))
+    tables[..., end] -= 1  # ends are rare enough to be pushed out
+    prompt = jnp.zeros((1, cases), jnp.uint8)
+
+    @partial(quick, static_argnums=1)
+    def search(tables, early_stop):
+        return jaxrnn.beam_search(
+            echo(), {}, prompt, steps=steps, beams=K, end=end, pad=9, early_stop=early_stop,
+            length_penalty=np.float32(alpha), **bigrams(tables),
+        )  # fmt: skip
+
+    got, alpha = search(tables, False), float(np.float32(alpha))
+    for b, log_p in enumerate(np.asarray(jax.nn.log_softmax(tables))):
+        for k, (score, log_prob, tokens) in enumerate(searched(log_p, steps, K, alpha, end)):
+            assert got.sequence[k, :, b].tolist() == tokens + [9] * (steps - len(tokens)), (b, k)
+            assert got.lengths[k, b] == len(tokens)
+            assert_close(got.scores[k, b], score, f"score {b}, {k}")
+            assert_close(got.log_probs[k, b], log_prob, f"log P {b}, {k}")
+    assert_same(search(tables, True), got, "early stop")
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_beam_of_nothing_is_minus_infinity(beams):
+    """All tokens masked, from the beginning or after the first; never NaN, even in gradients."""
+    tables = np.random.default_rng(0).normal(size=(3, 4, 4))
+    tables[0, 0] = -np.inf
+    tables[1, 1:] = -np.inf
+    prompt, options = jnp.zeros((1, 3), int), bigrams(jnp.asarray(tables))
+    for end in (None, 3):
+        got = quick(
+            partial(
+                jaxrnn.beam_search, echo(), steps=3, beams=beams, end=end, length_penalty=0.5,
+                **options,
+            )
+        )({}, prompt)  # fmt: skip
+        assert not np.any(np.isnan(got.scores))
+        assert np.all(got.scores[:, 0] == -np.inf)
+        assert np.all(got.lengths[:, 0] == 0)
+        assert np.isfinite(got.scores[0, 2])
+    log_probs = jaxrnn.generate(echo(), {}, prompt, steps=2, **options).log_probs
+    assert np.all(log_probs[:, 0] == -np.inf)
+    assert np.isfinite(log_probs[0, 1])
+    grads = jax.grad(
+        lambda t: jaxrnn.generate(echo(), {}, prompt, steps=1, **bigrams(t)).log_probs[0, 2]
+    )(jnp.asarray(tables))
+    assert np.all(np.isfinite(grads))
 
 
 # The last valid step.
@@ -762,7 +813,17 @@ def test_no_batch_axis_and_two(lstm):
             TypeError,
             "cell: expected a Cell, or a Layer",
         ),
-        ({"prompt": jnp.ones((2, B, D)), "embed": lambda x: x, "end": 1}, ValueError, "end: "),
+        ({"prompt": np.ones((2, B, D)), "embed": lambda x: x, "end": 1}, ValueError, "end: "),
+        ({"end": V}, ValueError, r"end: expected a token in 0\.\.4, .* got 5"),
+        ({"end": -1}, ValueError, "end: expected a token"),
+        ({"end": True}, TypeError, "end: expected a token, an int, got True"),
+        ({"end": 1, "pad": 1 << 40}, ValueError, "pad: expected a token in .* what int32 holds"),
+        ({"end": 1, "pad": 0.5}, TypeError, "pad: expected a token"),
+        (
+            {"inputs": np.zeros((2, B, 1)), "embed": lambda token, known: known + jnp.zeros(D)},
+            ValueError,
+            r"inputs: expected leading axes \(4, 3\) \(P - 1 \+ steps",
+        ),
     ],
 )
 def test_generate_refuses_nonsense(lstm, change, error, message):
@@ -777,6 +838,7 @@ def test_generate_refuses_nonsense(lstm, change, error, message):
     [
         ({"beams": 0}, ValueError, "beams: expected a positive int, got 0"),
         ({"length_penalty": -1.0}, ValueError, "length_penalty: expected a number >= 0, got -1.0"),
+        ({"length_penalty": "long"}, TypeError, "length_penalty: expected a number >= 0, got str"),
         ({"early_stop": True}, ValueError, "early_stop"),
     ],
 )
@@ -784,6 +846,223 @@ def test_beam_search_refuses_nonsense(lstm, change, error, message):
     options = {"steps": 2, "beams": 2, **lstm.options} | change
     with pytest.raises(error, match=message):
         jaxrnn.beam_search(lstm.cell, lstm.params, PROMPT, lstm.carry, **options)
+
+
+FUNCTIONS = {
+    "generate": partial(jaxrnn.generate, steps=2),
+    "decode": partial(jaxrnn.decode, probability=0.5, key=jax.random.key(0)),
+    "beam_search": partial(jaxrnn.beam_search, steps=2, beams=2),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_dtype_of_tokens_holds_them_all(name):
+    """An error that says what to do, where it does not; `pad` and `end` alike."""
+    function, like = FUNCTIONS[name], jax.ShapeDtypeStruct
+    tables = lambda size: like((2, size, size), jnp.float64)  # noqa: E731
+
+    def run(size, dtype, **options):
+        f = lambda tables, tokens: function(echo(), {}, tokens, **bigrams(tables), **options)  # noqa: E731
+        return jax.eval_shape(f, tables(size), like((3, 2), dtype))
+
+    for size, dtype, last in ((300, "uint8", 255), (129, "int8", 127), (40_000, "int16", 32_767)):
+        message = rf"expected a dtype that holds the tokens 0\.\.{size - 1} .* got {dtype}, which "
+        with pytest.raises(ValueError, match=message + rf"ends at {last}; use .*astype\(jax.numpy"):
+            run(size, dtype)
+    for size, dtype in ((256, "uint8"), (128, "int8"), (5, "int16")):
+        run(size, dtype)
+    if name != "decode":
+        for dtype, pad in (("uint8", -1), ("uint8", 256), ("int8", 128)):
+            with pytest.raises(ValueError, match=rf"pad: expected a token .* {dtype} holds, got"):
+                run(5, dtype, end=1, pad=pad)
+        with pytest.raises(ValueError, match=r"end: expected a token in 0\.\.4"):
+            run(5, "uint8", end=5)
+
+
+def test_what_was_read_out_is_kept_if_asked(lstm):
+    options = dict(steps=6, end=2, lengths=LENGTHS, **lstm.options)
+    plain = run(lstm, jaxrnn.generate, PROMPT, **options)
+    assert plain.outputs is None
+    got = run(lstm, jaxrnn.generate, PROMPT, return_outputs=True, early_stop=True, **options)
+    assert_same(got._replace(outputs=None), plain, "the rest")
+    valid = np.arange(6)[:, None] < np.asarray(got.lengths)
+    assert np.array_equal(np.argmax(got.outputs, -1)[valid], got.sequence[valid])
+    log_p = jax.nn.log_softmax(got.outputs)
+    assert_close(np.max(log_p, -1)[valid], np.asarray(got.log_probs)[valid], "log p")
+    assert not np.any(np.asarray(got.outputs)[~valid])
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+def test_what_is_known_beforehand_goes_in_with_what_is_fed(lstm, lengths):
+    """Of each row at its own time; also with one beam, and where a teacher feeds the same."""
+    steps, known = 4, {"price": random_like(jnp.zeros((len(PROMPT) + 3, B)), 12)}
+    embed = lambda token, at: lstm.table[token] + at["price"][..., None]  # noqa: E731
+    options = {"embed": embed, "readout": lstm.readout}
+    generate = partial(jaxrnn.generate, lstm.cell, lstm.params, steps=steps, **options)
+    got = quick(generate)(PROMPT, lstm.carry, inputs=known, lengths=lengths)
+    for b in range(B):
+        n = len(PROMPT) if lengths is None else int(lengths[b])
+        carry, said = lstm.row(b), PROMPT[:n, b].tolist()
+        for t in range(n - 1 + steps):
+            x = embed(said[t], {"price": known["price"][t, b]})
+            carry, y = lstm.step(lstm.params, carry, x)
+            if t >= n - 1:
+                said.append(int(jnp.argmax(lstm.readout(y))))
+        assert got.sequence[:, b].tolist() == said[n:], b
+    beam = partial(jaxrnn.beam_search, lstm.cell, lstm.params, steps=steps, beams=1, **options)
+    beam = quick(beam)(PROMPT, lstm.carry, inputs=known, lengths=lengths)
+    assert_same(beam.sequence[0], got.sequence, "one beam")
+    if lengths is None:
+        fed = jnp.concatenate([PROMPT, got.sequence[:-1]])
+        key = jax.random.key(0)
+        decode = quick(
+            lambda p: jaxrnn.decode(
+                lstm.cell, lstm.params, fed, lstm.carry, known=known, probability=p, key=key,
+                **options,
+            )[1]
+        )  # fmt: skip
+        assert_same(np.argmax(decode(0.0)[2:], -1), got.sequence, "a teacher")
+
+
+# Functions that close over something.
+
+
+def attended(cell, params, memory, prompt, steps):
+    """Values generated with attention to a memory that embed and readout close over."""
+    attend = lambda q: jax.nn.softmax(q @ memory.T) @ memory  # noqa: E731
+    readout = lambda y: jnp.tanh(y[..., :D] + attend(y[..., :D]))  # noqa: E731
+    got = jaxrnn.generate(
+        cell, params, prompt, steps=steps, embed=lambda x: x + attend(x), readout=readout
+    )
+    _, ys = jaxrnn.decode(
+        cell, params, prompt, probability=1.0, embed=lambda x: x + attend(x), readout=readout
+    )
+    return jnp.sum(got.sequence**3) + jnp.sum(ys**2)
+
+
+def attended_loop(cell, params, memory, prompt, steps):
+    attend = lambda q: jax.nn.softmax(q @ memory.T) @ memory  # noqa: E731
+
+    def body(state, _):
+        carry, x = state
+        carry, y = cell.step(params, carry, x + attend(x))
+        new = jnp.tanh(y[..., :D] + attend(y[..., :D]))
+        return (carry, new), new
+
+    first = cell.carry(params, prompt.shape[1:-1]), prompt[0]
+    values = jax.lax.scan(body, first, None, length=steps)[1]
+    return jnp.sum(values**3) + jnp.sum(values[:1] ** 2)
+
+
+@pytest.mark.parametrize("how", ["grad", "jit", "vmap", "scan"])
+def test_what_is_closed_over_is_differentiated(lstm, how):
+    memory, prompt = random_like((jnp.zeros((2, 4, D)), jnp.zeros((1, B, D))), 3)
+
+    def through(f):
+        loss = lambda memory: f(lstm.cell, lstm.params, memory, prompt, 3)  # noqa: E731
+        if how == "grad":
+            return jax.grad(lambda m: loss(m[0]))(memory)
+        if how == "jit":
+            return quick(jax.grad(lambda m: loss(m[0])))(memory)
+        if how == "vmap":
+            return quick(jax.vmap(jax.grad(loss)))(memory)
+        total = lambda memory: jax.lax.scan(  # noqa: E731
+            lambda held, m: (held + loss(m * (1 + held)), None), 0.1, memory
+        )[0]
+        return quick(jax.grad(total))(memory)
+
+    got = through(attended)
+    assert_close(got, through(attended_loop), how, 1e-11)
+    assert np.any(np.asarray(got) != 0)
+
+
+@pytest.fixture
+def compiled():
+    """How often something was compiled since it was asked."""
+    count = [0]
+
+    def listen(event, duration_secs, **_):
+        count[0] += event == "/jax/core/compile/backend_compile_duration"
+
+    def since():
+        before, count[0] = count[0], 0
+        return before
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield since
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def called(name):
+    """A function that makes all of its closures anew at every call."""
+    cell, params = jaxrnn.elman, jaxrnn.elman.init(jax.random.key(0), V, V, dtype=float)
+    xs, tokens, key = jnp.ones((4, 2, V)), jnp.zeros((2, 2), jnp.int32), jax.random.key(0)
+    loss = lambda params, y, target: jnp.sum(y**2, -1)  # noqa: E731
+    learn = {"truncated": partial(jaxrnn.truncated, k1=2), "rtrl": jaxrnn.rtrl}
+    learn["snap1"] = partial(jaxrnn.rtrl, influence=jaxrnn.snap1)
+    learn["uoro"] = partial(jaxrnn.rtrl, influence=jaxrnn.uoro, key=key)
+    say = {name: partial(FUNCTIONS[name]) for name in FUNCTIONS}
+    say["ends"] = partial(jaxrnn.generate, steps=4, end=1, early_stop=True)
+
+    def call(gain):
+        if name in say:
+            table = gain * jnp.eye(V)
+            embed = lambda token: jnp.take(table, token, axis=0)  # noqa: E731
+            return say[name](cell, params, tokens, embed=embed, readout=lambda y: jax.nn.relu(y))
+        weighed = lambda params, y, target: gain * loss(params, y, target)  # noqa: E731
+        return learn[name](cell, params, xs, loss=weighed)
+
+    return call
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, "ends", "truncated", "rtrl", "snap1", "uoro"])
+def test_compiled_once_and_never_stale(name, compiled):
+    """Outside of jit, with new closures every time, over other values every time."""
+    call, gains = called(name), [jnp.asarray(g) for g in (1.0, 2.0, 1.0)]
+    first = call(gains[0])
+    compiled()
+    second, third = call(gains[1]), call(gains[2])
+    assert compiled() <= 2  # of which one may be jnp's own, of the gain
+    call(gains[1])
+    assert compiled() == 0
+    assert_same(third, first, "the same again")
+    assert any(
+        np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True)
+        if jnp.issubdtype(a.dtype, jnp.floating)
+    )  # fmt: skip
+
+
+def test_modules_made_inside_are_refused():
+    nn = pytest.importorskip("flax.linen")
+    params = jaxrnn.gru.init(jax.random.key(0), V, V, dtype=float)
+
+    class Decoder(nn.Module):
+        inside: str
+        probability: float
+
+        @nn.compact
+        def __call__(self, tokens):
+            make = {
+                "embed": lambda: nn.Embed(V, V, dtype=float, param_dtype=float),
+                "readout": lambda: nn.Dense(V, dtype=float, param_dtype=float),
+            }
+            made = {name: new() for name, new in make.items() if name != self.inside}
+            options = {
+                name: made.get(name, lambda x, new=new: new()(x)) for name, new in make.items()
+            }
+            return jaxrnn.decode(
+                jaxrnn.gru, params, tokens, probability=self.probability, key=jax.random.key(1),
+                **options,
+            )[1]  # fmt: skip
+
+    for probability in (0.0, 1.0):
+        good = Decoder("", probability)
+        variables = good.init(jax.random.key(0), INPUTS)
+        assert good.apply(variables, INPUTS).shape == (5, B, V)
+        for inside in ("embed", "readout"):
+            message = f"{inside}: expected a function that makes no modules"
+            with pytest.raises(TypeError, match=message):
+                Decoder(inside, probability).init(jax.random.key(0), INPUTS)
 
 
 def test_decode_and_beam_search_refuse_nonsense(lstm):

@@ -19,6 +19,7 @@ CORE = (
         "closures",
         "outputs",
         "options",
+        "loops",
         "unroll",
         "networks",
         "functional",

@@ -32,6 +32,7 @@ rows, such as the states of an encoder to attend to. An encoder and a decoder:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -40,17 +41,23 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, select
-from jaxrnn.checks import check_flags, check_lengths, check_positive
+from jaxrnn.checks import check_bool, check_flags, check_key, check_lengths, check_positive
 from jaxrnn.decoding.autoregression import (
     COINS,
+    Feedback,
+    at_step,
     check_end,
+    check_known,
+    check_prompt,
     identity,
-    loop,
+    known_at,
+    of_token,
     prefill,
     prepare,
-    token_log_prob,
+    token_log_probs,
 )
 from jaxrnn.decoding.sampling import Choose
+from jaxrnn.loops import loop, once, settle
 from jaxrnn.unroll import scan
 
 __all__ = ["Generated", "decode", "generate", "last"]
@@ -66,6 +73,8 @@ class Generated(NamedTuple):
       log_probs: log p of each token under the softmax of the outputs, ``(steps, *batch)``,
         whatever way it was chosen; 0 past the end of a row; None for values.
       lengths: how many steps each row has, its `end` included, ``(*batch,)``.
+      outputs: what was read out at each step, ``(steps, *batch, ...)``, such as the logits that
+        a token was drawn from; 0 past the end of a row; None unless asked for.
 
     Example:
       >>> import jax, jaxrnn
@@ -79,6 +88,7 @@ class Generated(NamedTuple):
     sequence: Array
     log_probs: Array | None
     lengths: Array
+    outputs: Any = None
 
 
 def last(
@@ -131,8 +141,7 @@ def last(
     if time == 0:
         return first
     at = jnp.max(jnp.where(valid, steps, -1), axis=0)
-    newest = jnp.take_along_axis(ys, jnp.maximum(at, 0)[None, ..., None], axis=0)[0]
-    return select(at >= 0, newest, first)
+    return select(at >= 0, at_step(ys, jnp.maximum(at, 0)), first)
 
 
 def decode(
@@ -145,6 +154,7 @@ def decode(
     readout: Callable[..., Any] = identity,
     probability: float | Array = 0.0,
     choose: Choose | None = None,
+    known: PyTree = None,
     lengths: Array | None = None,
     reset: Array | None = None,
     reset_carry: Carry | None = None,
@@ -177,6 +187,8 @@ def decode(
         a sequence is always the given one.
       choose: from a row's output to what is fed back, ``choose(key, output)``; if None, the
         most probable token, or for values the output itself.
+      known: what is known of every step whoever is fed, leaves ``(T, *batch, ...)``: `embed` is
+        then called with one step of it too, ``embed(fed, known)``.
       lengths: integers ``(*batch,)`` in 0..T, as in `jaxrnn.scan`: padded steps leave the
         carry untouched and give zero outputs.
       reset: booleans ``(T, *batch)``, as in `jaxrnn.scan`: True says that a new sequence begins
@@ -189,8 +201,10 @@ def decode(
       ``(carry, outputs)``, outputs ``(T, *batch, ...)``.
 
     Raises:
-      TypeError: for something that is not a `Cell`, or an output that cannot be fed back.
-      ValueError: for a probability outside [0, 1], or one that needs a key and has none.
+      TypeError: for something that is not a `Cell`, an output that cannot be fed back, or an
+        `embed` or `readout` that makes modules of linen or haiku.
+      ValueError: for a probability outside [0, 1], or one that needs a key and has none, or
+        tokens of a dtype that does not hold all that the readout can say.
 
     Source: Williams and Zipser (1989), A learning algorithm for continually running fully
     recurrent neural networks, for teacher forcing; Bengio, Vinyals, Jaitly and Shazeer (2015),
@@ -206,58 +220,90 @@ def decode(
       >>> logits.shape
       (3, 2, 5)
     """
-    inputs, feedback = prepare(cell, "inputs", inputs, embed, choose, key)
+    inputs, known, feedback = prepare(cell, params, "inputs", inputs, known, embed, readout, choose)
     time, batch = inputs.shape[0], feedback.batch
-    known = not isinstance(probability, Tracer)
-    if known and not 0 <= float(probability) <= 1:
+    check_known("known", known, time, batch, "T")
+    numeric = not isinstance(probability, Tracer)
+    if numeric and not 0 <= float(probability) <= 1:
         raise ValueError(f"probability: expected a number in [0, 1], got {probability}")
-    valid = None
+    forced, free = (numeric and float(probability) == p for p in (0, 1))
+    if key is None and not (forced or free):
+        raise ValueError("key: expected a PRNG key to draw who is fed, got None")
     if reset is not None:
         reset = check_flags("reset", reset, (time, *batch))
     if lengths is not None:
         lengths = check_lengths(lengths, time, batch)
+    key = None if key is None else check_key("key", key)
+    start = jnp.asarray(start, jnp.int32)
+    run = partial(_decode, cell, feedback, embed, readout, forced)
+    return once(
+        run, params, inputs, known, carry, lengths, reset, reset_carry, key, start, probability
+    )
+
+
+def _decode(
+    cell: Cell,
+    feedback: Feedback,
+    embed: Callable[..., Any],
+    readout: Callable[..., Any],
+    forced: bool,
+    params: Params,
+    inputs: Array,
+    known: PyTree,
+    carry: Carry | None,
+    lengths: Array | None,
+    reset: Array | None,
+    reset_carry: Carry | None,
+    key: Array | None,
+    start: Array,
+    probability: Array,
+) -> tuple[Carry, Any]:
+    time, batch = inputs.shape[0], feedback.batch
+    valid = None
+    if lengths is not None:
         valid = jnp.arange(time, dtype=jnp.int32).reshape(time, *(1 for _ in batch)) < lengths
         inputs = select(valid, inputs, jnp.zeros_like(inputs))
+        known = select(valid, known, jax.tree.map(jnp.zeros_like, known))
         reset = None if reset is None else reset & valid
+    given = () if known is None else (known,)
     restarts = {"reset": reset, "reset_carry": reset_carry}
-    if known and float(probability) == 0:
-        xs = jax.vmap(embed)(inputs)
+    if forced:
+        xs = jax.vmap(embed)(inputs, *given)
         carry, ys = scan(cell, params, xs, carry, lengths=lengths, **restarts, key=key, start=start)
         outputs = jax.vmap(readout)(ys)
-    else:
-        if key is None and not (known and float(probability) == 1):
-            raise ValueError("key: expected a PRNG key to draw who is fed, got None")
-        start = jnp.asarray(start, jnp.int32)
-        # A scan of no steps checks the carries and makes the default one.
-        none = None if reset is None else reset[:0]
-        xs = jax.vmap(embed)(inputs[:0])
-        carry, _ = scan(cell, params, xs, carry, reset=none, reset_carry=reset_carry)
+        return carry, select(valid, outputs, jax.tree.map(jnp.zeros_like, outputs))
+    # A scan of no steps checks the carries and makes the default one.
+    none = None if reset is None else reset[:0]
+    xs = jax.vmap(embed)(*jax.tree.map(lambda leaf: leaf[:0], (inputs, *given)))
+    carry, _ = scan(cell, params, xs, carry, reset=none, reset_carry=reset_carry)
 
-        def body(state: tuple[Carry, PyTree], step: tuple[Any, ...]) -> tuple[Any, PyTree]:
-            held, before = state
-            t, given, valid, reset = step
-            own = coins(t) & (t > 0)
-            own = own if reset is None else own & ~reset
-            fed = select(own, feedback(before, start + t - 1), given)
-            again = {"reset": reset, "reset_carry": reset_carry}
-            carry, y = cell.step(params, held, embed(fed), key=key, time=start + t, **again)
-            output = readout(y)
-            return (select(valid, carry, held), output), output
+    def body(state: tuple[Carry, PyTree], step: tuple[Any, ...]) -> tuple[Any, PyTree]:
+        held, before = state
+        t, teacher, known, valid, reset = step
+        own = coins(t, teacher) & (t > 0)
+        own = own if reset is None else own & ~reset
+        fed = select(own, feedback(key, before, start + t - 1), teacher)
+        again = {"reset": reset, "reset_carry": reset_carry}
+        carry, y = cell.step(params, held, embed(fed, *known), key=key, time=start + t, **again)
+        output = readout(y)
+        return (select(valid, carry, held), output), output
 
-        def coins(t: Array) -> Array:
-            if key is None:
-                return jnp.ones(batch, bool)
-            draw = jax.random.uniform
-            for _ in batch:
-                draw = jax.vmap(draw)
-            drawn = draw(feedback.keys(COINS, start + t))
-            return drawn < jnp.asarray(probability, drawn.dtype)
+    def coins(t: Array, like: Array) -> Array:
+        if key is None:
+            return jnp.ones(batch, bool)
+        draw = jax.random.uniform
+        for _ in batch:
+            draw = jax.vmap(draw)
+        drawn = draw(feedback.keys(key, COINS, start + t, like))
+        return drawn < jnp.asarray(probability, drawn.dtype)
 
-        step = lambda state, x: readout(cell.step(params, state, embed(x))[1])  # noqa: E731
-        shapes = jax.eval_shape(step, carry, feedback.like)
-        before = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        times = jnp.arange(time, dtype=jnp.int32)
-        (carry, _), outputs = lax.scan(body, (carry, before), (times, inputs, valid, reset))
+    before = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), feedback.output)
+    steps = jnp.arange(time, dtype=jnp.int32), inputs, given, valid, reset
+    state = carry, before
+    if time:
+        first = jax.tree.map(lambda leaf: leaf[0], steps)
+        state = settle(lambda state: body(state, first)[0], state)
+    (carry, _), outputs = lax.scan(body, state, steps)
     return carry, select(valid, outputs, jax.tree.map(jnp.zeros_like, outputs))
 
 
@@ -271,10 +317,12 @@ def generate(
     embed: Callable[..., Any] = identity,
     readout: Callable[..., Any] = identity,
     choose: Choose | None = None,
+    inputs: PyTree = None,
     lengths: Array | None = None,
     end: int | None = None,
     pad: int | None = None,
     early_stop: bool = False,
+    return_outputs: bool = False,
     key: Array | None = None,
     start: int | Array = 0,
 ) -> Generated:
@@ -306,11 +354,16 @@ def generate(
       choose: from a row's output to what is fed back, ``choose(key, output)``, such as
         `jaxrnn.sampler` gives; if None, the most probable token, or for values the output
         itself.
+      inputs: what is known of every step beforehand, such as the date or the price, leaves
+        ``(P - 1 + steps, *batch, ...)``: for a prompt of one step, ``(steps, *batch, ...)``.
+        `embed` is then called with one step of it too, ``embed(fed, known)``. It goes with the
+        time of each row: what a shorter prompt has left over is used after it.
       lengths: the lengths of the prompts, integers ``(*batch,)`` in 1..P.
       end: the token after which a row has ended.
       pad: the token that fills a row past its end, `end` if None.
       early_stop: leave the loop as soon as every row has ended, which changes nothing but the
         time it takes and rules out reverse-mode differentiation.
+      return_outputs: keep what was read out at each step.
       key: a PRNG key for `choose`. What a row draws depends on (key, absolute time, index of
         the row) only.
       start: the absolute time of ``prompt[0]``, an int or ``(*batch,)``. To go on from a
@@ -320,9 +373,11 @@ def generate(
       `Generated`.
 
     Raises:
-      TypeError: for something that is not a `Cell`, or an output that cannot be fed back.
-      ValueError: for an empty prompt, `pad` or `early_stop` without `end`, or `end` where
-        real values are fed back.
+      TypeError: for something that is not a `Cell`, an output that cannot be fed back, or an
+        `embed` or `readout` that makes modules of linen or haiku.
+      ValueError: for an empty prompt, tokens of a dtype that does not hold all that the readout
+        can say, `pad` or `early_stop` without `end`, an `end` that is no token of the readout,
+        a `pad` that the dtype does not hold, or `end` where real values are fed back.
 
     Source: Graves (2013), Generating sequences with recurrent neural networks, arXiv:1308.0850.
 
@@ -340,30 +395,47 @@ def generate(
       (10, 2, 5)
     """
     check_positive("steps", steps)
-    prompt, feedback = prepare(cell, "prompt", prompt, embed, choose, key)
-    pad = check_end(feedback, end, pad, early_stop)
-    carry, fed, before = prefill(cell, params, prompt, carry, feedback, embed, lengths)
-    first = jnp.asarray(start, jnp.int32) + before
-
-    def body(state: tuple[Any, ...], j: Array) -> tuple[tuple[Any, ...], tuple[Any, Any]]:
-        held, fed, alive, count = state
-        carry, y = cell.step(params, held, embed(fed))
-        output = readout(y)
-        new = feedback(output, first + j)
-        if not feedback.discrete:
-            return (carry, new, alive, count + 1), (new, None)
-        log_prob = token_log_prob(output, new)
-        if end is None:
-            return (carry, new, alive, count + 1), (new, log_prob)
-        # A row that has ended is fed its last token again: `pad` need not have an embedding.
-        state = select(alive, carry, held), select(alive, new, fed), alive & (new != end)
-        emitted = jnp.where(alive, new, jnp.asarray(pad, new.dtype))
-        log_prob = jnp.where(alive, log_prob, 0)
-        return (*state, count + alive.astype(jnp.int32)), (emitted, log_prob)
-
-    state = carry, fed, jnp.ones(feedback.batch, bool), jnp.zeros(feedback.batch, jnp.int32)
-    stop = (lambda state: ~jnp.any(state[2])) if early_stop else None
-    (carry, _, _, count), (sequence, log_probs) = loop(
-        body, state, steps, stop=stop, blank=(pad, 0)
+    check_bool("return_outputs", return_outputs)
+    prompt, inputs, feedback = prepare(
+        cell, params, "prompt", prompt, inputs, embed, readout, choose
     )
-    return Generated(carry, sequence, log_probs, count)
+    pad = check_end(feedback, end, pad, early_stop)
+    lengths = check_prompt(prompt, lengths, feedback.batch)
+    key = None if key is None else check_key("key", key)
+    start = jnp.asarray(start, jnp.int32)
+    check_known("inputs", inputs, len(prompt) - 1 + steps, feedback.batch, "P - 1 + steps")
+
+    def run(
+        params: Params, prompt: Array, known: PyTree, carry: Any, lengths: Any, key: Any, start: Any
+    ) -> Generated:
+        carry, fed, before = prefill(cell, params, prompt, known, carry, feedback, embed, lengths)
+        first = start + before
+
+        def body(state: tuple[Any, ...], j: Array) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            held, fed, alive, count = state
+            given = known_at(known, before, j, lengths is not None)
+            carry, y = cell.step(params, held, embed(fed, *given))
+            output = readout(y)
+            new = feedback(key, output, first + j)
+            kept = output if return_outputs else None
+            if not feedback.discrete:
+                return (carry, new, alive, count + 1), (new, None, kept)
+            log_prob = of_token(token_log_probs(output), new)
+            if end is None:
+                return (carry, new, alive, count + 1), (new, log_prob, kept)
+            # A row that has ended is fed its last token again: `pad` need not have an embedding.
+            state = select(alive, carry, held), select(alive, new, fed), alive & (new != end)
+            emitted = jnp.where(alive, new, jnp.asarray(pad, new.dtype))
+            log_prob = jnp.where(alive, log_prob, jnp.zeros_like(log_prob))
+            kept = select(alive, kept, jax.tree.map(jnp.zeros_like, kept))
+            return (*state, count + alive.astype(jnp.int32)), (emitted, log_prob, kept)
+
+        state = carry, fed, jnp.ones(feedback.batch, bool), jnp.zeros(feedback.batch, jnp.int32)
+        stop = (lambda state: ~jnp.any(state[2])) if early_stop else None
+        nothing = jax.tree.map(lambda leaf: 0, feedback.output) if return_outputs else None
+        (carry, _, _, count), (sequence, log_probs, outputs) = loop(
+            body, state, steps, stop=stop, blank=(pad, 0, nothing)
+        )
+        return Generated(carry, sequence, log_probs, count, outputs)
+
+    return once(run, params, prompt, inputs, carry, lengths, key, start)

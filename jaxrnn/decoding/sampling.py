@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from jaxrnn.base import Array
 from jaxrnn.cells.blocks import wide
@@ -44,8 +45,10 @@ def greedy(key: Array | None, logits: Array) -> Array:
     return lax.argmax(logits, logits.ndim - 1, jnp.int32)
 
 
-def _number(argument: str, value: Any, expected: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+def check_number(argument: str, value: Any, expected: str) -> float:
+    """The value as a float, or TypeError unless it is a number, an array of one included."""
+    real = np.shape(value) == () and not isinstance(value, str | Tracer)
+    if not real or np.asarray(value).dtype.kind not in "iufV":  # V: those of ml_dtypes
         raise TypeError(f"{argument}: expected {expected}, got {type(value).__name__}")
     return float(value)
 
@@ -86,13 +89,13 @@ def sampler(
       >>> sorted(draws)
       [0, 2]
     """
-    temperature = _number("temperature", temperature, "a number >= 0")
+    temperature = check_number("temperature", temperature, "a number >= 0")
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature: expected a finite number >= 0, got {temperature}")
     if top_k is not None:
         check_positive("top_k", top_k)
     if top_p is not None:
-        top_p = _number("top_p", top_p, "a probability in (0, 1]")
+        top_p = check_number("top_p", top_p, "a probability in (0, 1]")
         if not 0 < top_p <= 1:
             raise ValueError(f"top_p: expected a probability in (0, 1], got {top_p}")
     if temperature == 0:
@@ -101,7 +104,11 @@ def sampler(
     def choose(key: Array | None, logits: Array) -> Array:
         if key is None:
             raise ValueError("key: expected a PRNG key to sample with, got None")
-        logits = logits.astype(wide(logits.dtype)) / temperature
+        # The best is 0, so that none overflows, however small the temperature.
+        logits = logits.astype(wide(logits.dtype))
+        top = jnp.max(logits, axis=-1, keepdims=True)
+        below = logits - jnp.where(jnp.isfinite(top), top, jnp.zeros_like(top))
+        logits = below / max(temperature, float(jnp.finfo(logits.dtype).tiny))
         if top_k is None and top_p is None:
             return jax.random.categorical(key, logits).astype(jnp.int32)
         size = logits.shape[-1]

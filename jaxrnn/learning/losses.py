@@ -114,6 +114,19 @@ class Flags(NamedTuple):
     reset: Callable[[Array], Array] | None
 
 
+def check_each_flag(
+    time: int, batch: tuple[int, ...], lengths: Any, mask: Any, reset: Any
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Lengths, mask and reset as arrays, after a check."""
+    if mask is not None:
+        mask = check_flags("mask", mask, (time, *batch))
+    if reset is not None:
+        reset = check_flags("reset", reset, (time, *batch))
+    if lengths is not None:
+        lengths = check_lengths(lengths, time, batch)
+    return lengths, mask, reset
+
+
 def flags_at(
     time: int,
     batch: tuple[int, ...],
@@ -122,12 +135,7 @@ def flags_at(
     reset: Array | None = None,
 ) -> Flags:
     """The flags of every step, as `jaxrnn.scan` understands them, after a check."""
-    if mask is not None:
-        mask = check_flags("mask", mask, (time, *batch))
-    if reset is not None:
-        reset = check_flags("reset", reset, (time, *batch))
-    if lengths is not None:
-        lengths = check_lengths(lengths, time, batch)
+    lengths, mask, reset = check_each_flag(time, batch, lengths, mask, reset)
 
     def within(flags: Array | None) -> Callable[[Array], Array]:
         def at(t: Array) -> Array:

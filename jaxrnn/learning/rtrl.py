@@ -14,6 +14,7 @@ learn online. Approximations of M are in `jaxrnn.learning.influence`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from jaxrnn.learning.losses import (
     Gradient,
     Loss,
     add,
+    check_each_flag,
     check_reset_carry,
     check_sequence,
     check_targets,
@@ -40,6 +42,7 @@ from jaxrnn.learning.losses import (
     step_losses,
     zero_gradient,
 )
+from jaxrnn.loops import once, settle, spread
 
 __all__ = ["RTRLState", "rtrl", "rtrl_init", "rtrl_step"]
 
@@ -83,6 +86,14 @@ def _row_keys(
     return jax.random.split(jax.random.fold_in(key, time), batch)
 
 
+def check_influence(influence: Any, key: Any) -> None:
+    """Raise TypeError for something else, ValueError for one that needs a key and has none."""
+    if not isinstance(influence, Influence):
+        raise TypeError(f"influence: expected an Influence, got {type(influence).__name__}")
+    if influence.random and key is None:
+        raise ValueError(f"key: expected a PRNG key for {influence.name}, got None")
+
+
 def rtrl_init(
     cell: Cell,
     params: Params,
@@ -121,8 +132,7 @@ def rtrl_init(
       (1, 15)
     """
     check_cell("cell", cell, steps=True)
-    if not isinstance(influence, Influence):
-        raise TypeError(f"influence: expected an Influence, got {type(influence).__name__}")
+    check_influence(influence, key)
     inner = cell_params(params)
     keys = _row_keys(influence, key, _START, batch_shape)
     first = _begin(cell, inner, batch_shape, carry, influence, keys)
@@ -326,8 +336,32 @@ def rtrl(
     """
     xs, time, batch = check_sequence(cell, xs)
     targets = check_targets(targets, time, batch)
-    valid_at, reset_at = flags_at(time, batch, lengths, mask, reset)
+    lengths, mask, reset = check_each_flag(time, batch, lengths, mask, reset)
     check_reset_carry(reset, reset_carry)
+    check_influence(influence, key)
+    run = partial(_rtrl, cell, loss, influence, cell_params)
+    arrays = xs, carry, targets, lengths, mask, reset, reset_carry
+    return once(run, params, *arrays, key, jnp.asarray(start, jnp.int32))
+
+
+def _rtrl(
+    cell: Cell,
+    loss: Loss,
+    influence: Influence,
+    cell_params: Callable[[Params], Params],
+    params: Params,
+    xs: PyTree,
+    carry: Carry | None,
+    targets: PyTree,
+    lengths: Array | None,
+    mask: Array | None,
+    reset: Array | None,
+    reset_carry: Carry | None,
+    key: Array | None,
+    start: Array,
+) -> tuple[Carry, Gradient]:
+    xs, time, batch = check_sequence(cell, xs)
+    valid_at, reset_at = flags_at(time, batch, lengths, mask, reset)
     state = rtrl_init(
         cell,
         params,
@@ -361,6 +395,13 @@ def rtrl(
         )
         return (state, add(total, part)), None
 
+    like = jax.tree.leaves(xs)[0]
     first = state, zero_gradient(params, loss_dtype(xs))
+    if time:
+        spread_rows = partial(spread, like=like[0], axes=len(batch))
+        carry, moved = map(spread_rows, (state.carry, state.influence))
+        state = state._replace(carry=carry, influence=moved)
+        step = jax.tree.map(lambda leaf: leaf[0], (xs, targets))
+        first = settle(lambda held: body(held, step)[0], (state, first[1]))
     (state, total), _ = lax.scan(body, first, (xs, targets))
     return state.carry, finish(total, params)

@@ -12,6 +12,7 @@ takes the two pieces it is made of: a `Window` carried from update to update, an
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,7 @@ from jaxrnn.learning.losses import (
     Gradient,
     Loss,
     add,
+    check_each_flag,
     check_reset_carry,
     check_sequence,
     check_targets,
@@ -35,6 +37,7 @@ from jaxrnn.learning.losses import (
     step_losses,
     zero_gradient,
 )
+from jaxrnn.loops import once, settle
 from jaxrnn.unroll import scan
 
 __all__ = ["Window", "truncated", "truncated_init", "truncated_loss"]
@@ -318,8 +321,32 @@ def truncated(
     targets = check_targets(targets, time, batch)
     check_positive("k1", k1)
     k2 = k1 if k2 is None else k2
-    flags = flags_at(time, batch, lengths, mask, reset)
+    lengths, mask, reset = check_each_flag(time, batch, lengths, mask, reset)
     check_reset_carry(reset, reset_carry)
+    run = partial(_truncated, cell, k1, k2, loss, cell_params)
+    arrays = xs, carry, targets, lengths, mask, reset, reset_carry
+    return once(run, params, *arrays, key, jnp.asarray(start, jnp.int32))
+
+
+def _truncated(
+    cell: Cell,
+    k1: int,
+    k2: int,
+    loss: Loss,
+    cell_params: Callable[[Params], Params],
+    params: Params,
+    xs: PyTree,
+    carry: Carry | None,
+    targets: PyTree,
+    lengths: Array | None,
+    mask: Array | None,
+    reset: Array | None,
+    reset_carry: Carry | None,
+    key: Array | None,
+    start: Array,
+) -> tuple[Carry, Gradient]:
+    xs, time, batch = check_sequence(cell, xs)
+    flags = flags_at(time, batch, lengths, mask, reset)
     padded = flags.valid is not None or time % k1 > 0
 
     def chunk(n: Array) -> tuple[PyTree, PyTree, Array | None, Array | None]:
@@ -365,6 +392,7 @@ def truncated(
     total = zero_gradient(params, loss_dtype(xs))
     if time:
         first = window, total, jnp.zeros((), jnp.int32)
+        first = settle(lambda state: body(state, None)[0], first)
         (window, total, _), _ = lax.scan(body, first, None, length=-(-time // k1))
     # The window lags behind: its steps are still to be run.
     carry, _ = scan(

@@ -2,9 +2,10 @@
 
 Each library's module, such as ``interop.torch``, says what its arrays are called and how they are
 laid out, and has ``load(net, source, prefix="") -> params``, its inverse ``dump(net, params)`` and,
-where arrays alone tell, ``infer(source) -> net``: the verbs of `jaxrnn.interop.format.Format`. A
-source maps names to arrays; `read` makes one of a file. No other library is needed for that, and
-none is imported unless a function that needs it is called.
+where arrays alone tell, ``infer(source) -> net``: the verbs of `jaxrnn.interop.format.Format`;
+states move by ``load_carry`` and ``dump_carry``. A source maps names to arrays; `read` makes one
+of a file. No other library is needed for that, and none is imported unless a function that needs
+it is called.
 
 >>> import jaxrnn, numpy as np
 >>> arrays = {"weight_ih_l0": np.ones((20, 3), "f"), "weight_hh_l0": np.ones((20, 5), "f")}

@@ -16,14 +16,27 @@ from jaxrnn.interop import structure
 from jaxrnn.interop.layout import Entry, Layout, Sizes, cut, join, shape
 from jaxrnn.interop.names import base, to_numpy
 from jaxrnn.interop.structure import Unit
+from jaxrnn.networks.directions import Directions
 
 if TYPE_CHECKING:
     from jaxrnn.interop.format import Format
 
-__all__ = ["Prefix", "dump", "load"]
+__all__ = ["Prefix", "by_layer", "dump", "load"]
 
-Prefix = str | Sequence[str]
-"""What stands before the names: one for the network, or one for each of its layers."""
+Prefix = str | Directions | Sequence[str | Directions]
+"""What stands before the names: one for the network, or one for each of its layers.
+
+One for each direction of a layer is `jaxrnn.Directions` of two.
+"""
+
+
+def by_layer(prefix: Any) -> str | list[str | Directions]:
+    """A prefix, or a list with one for each layer."""
+    if isinstance(prefix, str):
+        return prefix
+    if not isinstance(prefix, Sequence):
+        raise TypeError(f"prefix: expected a string, or one for each layer, got {prefix!r}")
+    return [prefix] if isinstance(prefix, Directions) else list(prefix)
 
 
 _Placed = tuple[Unit, Layout]
@@ -33,27 +46,38 @@ _Placed = tuple[Unit, Layout]
 def _place(
     library: Format,
     net: Cell | Layer,
-    prefix: Prefix,
+    prefix: str | list[str | Directions],
     names: Iterable[str],
     options: dict[str, Any],
 ) -> tuple[list[list[_Placed]], list[str]]:
     """Every cell with its layout, and the prefixes that belong to the network."""
     grid, known = structure.units(net), set(names)
     _refuse(library, net, grid)
-    alone = not isinstance(prefix, str)
-    prefixes = [base(one, library.separator) for one in (prefix if alone else [prefix])]
-    if alone and len(prefixes) != len(grid):
+    if isinstance(prefix, str):
+        starts: list[Any] = [prefix] * len(grid)
+    elif len(starts := prefix) != len(grid):
         raise ValueError(
-            f"prefix: expected one, or one for each of {len(grid)} layers, got {len(prefixes)}"
+            f"prefix: expected one, or one for each of {len(grid)} layers, got {len(starts)}"
         )
 
     def place(unit: Unit, start: str) -> _Placed:
-        unit = unit._replace(layer=None, layers=1, named=True) if alone else unit
         layout = library.layout(unit, lambda name: start + name in known, **options)
         return unit, layout.at(start)
 
-    starts = prefixes if alone else prefixes * len(grid)
-    placed = [[place(unit, start) for unit in row] for row, start in zip(grid, starts, strict=True)]
+    placed, prefixes = [], []
+    for k, (row, start) in enumerate(zip(grid, starts, strict=True)):
+        apart = isinstance(start, Directions)
+        if apart and len(row) == 1:
+            raise ValueError(
+                f"prefix: expected a string for layer {k} of one direction, got {start}"
+            )
+        bases = [base(one, library.separator) for one in (start if apart else [start] * len(row))]
+        if not isinstance(prefix, str):
+            row = [unit._replace(layer=None, layers=1, named=True) for unit in row]
+        if apart:
+            row = [unit._replace(direction=0, directions=1) for unit in row]
+        placed.append([place(*one) for one in zip(row, bases, strict=True)])
+        prefixes += bases
     return placed, prefixes
 
 
@@ -83,6 +107,8 @@ def _alike(library: Format, rows: list[list[tuple[Unit, int | None]]]) -> None:
     if library.holds == "network" and not rows[0][0][0].named:
         rows = [[*chain.from_iterable(rows)]]
     for row in rows if library.holds != "cell" else []:
+        if row[0][0].directions < len(row) and row[0][0].named:
+            continue  # a prefix for each direction
         kinds = [(library.alike(unit), unit.directions, size) for unit, size in row]
         if any(kind != kinds[0] for kind in kinds):
             got = [f"{u.cell.name}{'' if size is None else f' of size {size}'}" for u, size in row]
@@ -184,8 +210,8 @@ def load(
     library: Format, net: Cell | Layer, source: Any, prefix: Prefix, dtype: DType | None
 ) -> PyTree:
     """What `jaxrnn.interop.format.Format.load` does."""
-    arrays, prefix = library.names(source, prefix, net)
-    placed, prefixes = _place(library, net, prefix, arrays, {})
+    arrays, given = library.names(source, prefix, net)
+    placed, prefixes = _place(library, net, by_layer(given), arrays, {})
     _alike(library, [[(unit, None) for unit, _ in row] for row in placed])
     arrays = {name: leaf for name, leaf in arrays.items() if name.startswith(tuple(prefixes))}
     grid, problems = _find(library, net, placed, arrays)
@@ -203,6 +229,9 @@ def load(
             problems += [f"{layout.entries[0].name}: {line}" for line in lost]
             filled[-1].append(structure.write(unit, _fill(pieces, own, sizes)))
     if problems:
+        entries = (one for row in placed for _, layout in row for one in layout.entries)
+        lost = not any(one.name in arrays for one in entries)
+        problems += library.hints(source, prefixes, elsewhere=lost)
         raise ValueError(
             f"source: the arrays do not fit {net.name!r} as {library.name} stores it:\n  "
             + "\n  ".join(problems)
@@ -260,7 +289,7 @@ def dump(
     options: dict[str, Any],
 ) -> dict[str, np.ndarray]:
     """What `jaxrnn.interop.format.Format.dump` does, before the names are nested."""
-    placed, _ = _place(library, net, prefix, (), options)
+    placed, _ = _place(library, net, by_layer(prefix), (), options)
     found, problems, kept = [], [], set()
     for row, leaves in zip(placed, structure.spread(net, params), strict=True):
         found.append([])

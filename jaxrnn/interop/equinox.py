@@ -20,7 +20,7 @@ from jaxrnn.interop.format import Format, blocks, both
 from jaxrnn.interop.layout import Layout, entry
 from jaxrnn.interop.structure import Unit
 
-__all__ = ["EQUINOX", "dump", "infer", "load"]
+__all__ = ["EQUINOX", "dump", "dump_carry", "infer", "load", "load_carry"]
 
 
 def _layout(unit: Unit, has: Callable[[str], bool]) -> Layout:
@@ -65,3 +65,9 @@ dump = EQUINOX.dump
 
 infer = EQUINOX.infer
 """The network that the arrays of equinox cells belong to."""
+
+load_carry = EQUINOX.load_carry
+"""The carry of a network from states of equinox cells."""
+
+dump_carry = EQUINOX.dump_carry
+"""What `load_carry` takes, from the carry of a network."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import jaxrnn
 from jaxrnn.base import Cell, DType, Layer, PyTree
-from jaxrnn.interop import convert, structure
+from jaxrnn.interop import carries, convert, structure
 from jaxrnn.interop.convert import Prefix
 from jaxrnn.interop.layout import Layout
 from jaxrnn.interop.names import base, flatten
 from jaxrnn.interop.structure import Unit
+from jaxrnn.networks.directions import Directions
 
 __all__ = ["Format"]
 
@@ -49,6 +53,8 @@ class Format:
         the arrays by name, and the prefix that they have; the net is None in `infer`.
       nest: what `dump` returns, out of whole names and arrays.
       ignored: whether a name is none of the conversion's business, such as a PRNG state.
+      state: the order of the parts of an LSTM's state.
+      disguised: patterns of names that weights have in another form, and what to do about it.
     """
 
     name: str
@@ -64,9 +70,12 @@ class Format:
     find: Callable[[Any, Prefix, Any], tuple[Names, Prefix]] | None = None
     nest: Callable[[Names], Any] = dict
     ignored: Callable[[str], bool] = lambda name: False
+    state: tuple[str, str] = ("h", "c")
+    disguised: tuple[tuple[str, str], ...] = ()
 
     def names(self, source: Any, prefix: Prefix, net: Any = None) -> tuple[Names, Prefix]:
         """The arrays of a source by whole name, and what stands before the names."""
+        prefix = convert.by_layer(prefix)
         if self.find is not None:
             return self.find(source, prefix, net)
         return flatten(source, self.separator), prefix
@@ -84,7 +93,7 @@ class Format:
           source: arrays by name, nested or flat: a ``state_dict``, ``variables``, a module that
             is a pytree, or what `jaxrnn.interop.read` made of a file.
           prefix: what stands before the names, such as ``"encoder.lstm"``, or one for each
-            layer.
+            layer; for one of two modules, ``jaxrnn.Directions(forward, backward)``.
           dtype: the dtype to convert to; that of the arrays if None.
 
         Returns:
@@ -119,7 +128,7 @@ class Format:
           net: as for `load`; a cell for the names of a cell of the library, `jaxrnn.rnn` for
             those of a network.
           params: its parameters.
-          prefix: what to put before the names, or one for each layer.
+          prefix: what to put before the names, as for `load`.
           bias: whether the library's modules have biases; if None, where the parameters have.
             A library whose modules always have biases gets zeros where there are none.
           **options: ``double_bias=False`` for a ``VanillaRNN`` of haiku without the second
@@ -167,19 +176,134 @@ class Format:
           >>> jaxrnn.interop.torch.infer(state).name
           'stack(lstm(use_bias=False))'
         """
-        arrays, prefix = self.names(source, prefix)
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix: expected one, got {prefix!r}")
+        arrays, given = self.names(source, prefix)
+        if not isinstance(given, str):  # one for each layer
+            return jaxrnn.stack(*(self._layer_at(source, one, options) for one in given))
+        if (net := self._network(arrays, given, options)) is not None:
+            return net
+        names = [name for name in arrays if name.startswith(base(given, self.separator))]
+        got = f"{names[:8]}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
+        hints = self.hints(source, [given], elsewhere=True, options=options)
+        raise ValueError(
+            "\n  ".join([f"source: expected {self.expected} below {prefix!r}, got {got}", *hints])
+        )
+
+    def _network(self, arrays: Names, prefix: str, options: Mapping[str, Any]) -> Any:
+        """The network below a prefix, or None."""
         start = base(prefix, self.separator)
         if (one := self.layer(arrays, start, **options)) is not None:
             return one
         found: list[Any] = []
         while one := self.layer(arrays, start + self.layers.format(len(found) or 0), **options):
             found += structure.layers(one)
-        if not found:
-            names = [name for name in arrays if name.startswith(start)]
-            raise ValueError(f"source: expected {self.expected} below {start!r}, got {names}")
-        return jaxrnn.stack(*found)
+        return jaxrnn.stack(*found) if found else None
+
+    def _layer_at(self, source: Any, prefix: str | Directions, options: Mapping[str, Any]) -> Any:
+        """The one layer that has a prefix."""
+        if isinstance(prefix, Directions):
+            return jaxrnn.bidirectional(*(self._layer_at(source, one, options) for one in prefix))
+        net: Any = self.infer(source, base(prefix, self.separator), **options)
+        found = structure.layers(net)
+        if len(found) != 1:
+            raise ValueError(f"prefix: expected one layer at {prefix!r}, got {len(found)}")
+        return found[0]
+
+    def hints(
+        self,
+        source: Any,
+        prefixes: Sequence[str],
+        *,
+        elsewhere: bool,
+        options: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """Lines for an error about arrays: what was not read, is in another form, or elsewhere."""
+        starts, skipped = tuple(prefixes), getattr(source, "skipped", {})
+        lost = ((name, why) for name, why in skipped.items() if name.startswith(starts))
+        lines = [f"{name}: was not read: {why}" for name, why in islice(lost, 8)]
+        names = [*flatten(source, self.separator), *skipped]
+        for pattern, what in self.disguised:
+            if name := next(
+                (n for n in names if n.startswith(starts) and re.search(pattern, n)), ""
+            ):
+                lines.append(f"{name}: {what}")
+        if elsewhere and (fitting := self._prefixes(source, names, options or {})):
+            lines.append(f"weights that fit are below {', '.join(map(repr, fitting))}: see prefix")
+        return lines
+
+    def _prefixes(self, source: Any, names: list[str], options: Mapping[str, Any]) -> list[str]:
+        """The first prefixes below which there are networks."""
+        there = {""}
+        with suppress(ValueError, TypeError):
+            names = [*self.names(source, "")[0], *names]
+        for name in names:
+            parts = name.split(self.separator)
+            there |= {self.separator.join(parts[:k]) for k in range(1, len(parts))}
+        found: list[str] = []
+        for prefix in islice(sorted(there, key=lambda one: one.count(self.separator)), 200):
+            if not any(prefix.startswith(base(one, self.separator)) for one in found):
+                try:
+                    arrays, given = self.names(source, prefix)
+                    net = self._network(arrays, given if isinstance(given, str) else "", options)
+                except (ValueError, TypeError):  # something else is there
+                    continue
+                found += [prefix] if net is not None else []
+        return found[:5]
+
+    def load_carry(self, net: Cell | Layer, source: Any) -> PyTree:
+        """The carry of a network from a library's state.
+
+        ========  ======================================================================
+        torch     ``h_n`` (layers · dirs, B, H), of an LSTM ``(h_n, c_n)``; of a cell (B, H)
+        linen     (c, h) of an LSTM; of a Bidirectional a pair of states, forward first; of
+                  several layers one state for each
+        nnx       as linen
+        equinox   alike, but (h, c)
+        ========  ======================================================================
+
+        Args:
+          net: as for `load`: a cell for the state of a cell of torch, `jaxrnn.rnn` for that of a
+            network of its.
+          source: the state, arrays of any library; without an axis B alike.
+
+        Returns:
+          The carry that `jaxrnn.scan` takes: for each layer h, or ``LSTMCarry(h, c)``,
+          `jaxrnn.Directions` of two. c of a half type becomes float32, as it is kept here.
+
+        Raises:
+          TypeError: as `load`, and for a carry that is one of jaxrnn already.
+          ValueError: for another number of layers, directions or arrays.
+
+        Example:
+          >>> import jaxrnn, numpy as np
+          >>> net = jaxrnn.rnn(jaxrnn.lstm, 2)
+          >>> states = np.zeros((2, 3, 5), "f"), np.ones((2, 3, 5), "f")
+          >>> jaxrnn.interop.torch.load_carry(net, states)[1].c.shape
+          (3, 5)
+        """
+        return carries.load_carry(self, net, source)
+
+    def dump_carry(self, net: Cell | Layer, carry: PyTree) -> Any:
+        """A library's state from the carry of a network, the inverse of `load_carry`.
+
+        Args:
+          net: as for `load_carry`.
+          carry: the network's carry.
+
+        Returns:
+          Arrays of numpy, stacked or nested as the library has them, c of the dtype of h.
+
+        Raises:
+          TypeError: as `load`, and for the carry of another network.
+          ValueError: for states of several sizes where the library stacks them.
+
+        Example:
+          >>> import jax, jaxrnn
+          >>> net = jaxrnn.rnn(jaxrnn.gru, 2, bidirectional=True)
+          >>> params = net.init(jax.random.key(0), 3, 5)
+          >>> jaxrnn.interop.torch.dump_carry(net, net.carry(params, (7,))).shape
+          (4, 7, 5)
+        """
+        return carries.dump_carry(self, net, carry)
 
 
 def blocks(arrays: Names, name: str, *, transposed: bool = False) -> int:

@@ -11,7 +11,8 @@ A source is the variables or their ``params``, nested, or flat with ``/`` in the
 names are its own, or stand below ``cell`` as in ``RNN(cell)``. A layer of two directions is a
 ``Bidirectional``, a network of several layers a ``Sequential``:
 ``layers_0/forward_rnn/cell/ii/kernel``. Where a module has other names (a compact one writes
-``LSTMCell_0``), give a prefix for each layer. The carry of flax is (c, h).
+``LSTMCell_0``), give a prefix for each layer, and ``jaxrnn.Directions("LSTMCell_0",
+"LSTMCell_1")`` for the two of a Bidirectional. The carry of flax is (c, h): see `load_carry`.
 
 Undetectable: other activations than the default ones, ``SimpleCell(residual=True)``, and
 ``MGUCell(reset_gate=False)``, which lacks the bias of ``hn`` and is refused for that. See
@@ -31,7 +32,7 @@ from jaxrnn.interop.layout import Entry, Layout, entry
 from jaxrnn.interop.names import flatten, nest
 from jaxrnn.interop.structure import Unit
 
-__all__ = ["HAS", "LINEN", "dump", "infer", "load", "place", "wrapped"]
+__all__ = ["HAS", "LINEN", "dump", "dump_carry", "infer", "load", "load_carry", "place", "wrapped"]
 
 HAS = {
     "elman": {"activation": ("tanh", "relu")},
@@ -99,6 +100,7 @@ LINEN = Format(
     layers="layers_{}/",
     find=_find,
     nest=partial(nest, separator="/"),
+    state=("c", "h"),
 )
 """What flax.linen has, for the conversion."""
 
@@ -110,3 +112,9 @@ dump = LINEN.dump
 
 infer = LINEN.infer
 """The network that the ``params`` of a flax.linen module belong to."""
+
+load_carry = LINEN.load_carry
+"""The carry of a network from states of flax.linen."""
+
+dump_carry = LINEN.dump_carry
+"""What `load_carry` takes, from the carry of a network."""

@@ -91,5 +91,11 @@ def numbered(name: str) -> list[tuple[int, int, str]]:
 
 
 def base(prefix: str, separator: str) -> str:
-    """A prefix with its separator."""
+    """A prefix with its separator.
+
+    Raises:
+      TypeError: for anything but a string.
+    """
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix: expected a string, got {prefix!r}")
     return prefix.rstrip(separator) + separator if prefix else ""

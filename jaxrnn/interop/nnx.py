@@ -6,7 +6,7 @@ ho``, with the biases on ``h*``; ``OptimizedLSTMCell`` (i, f, g, o), ``GRUCell``
 ``dense_i`` of the others. All of them always have biases, but ``GRUCell`` has none inside the
 reset product: a GRU where that is not zero is refused. Names of layers and directions are those
 of ``RNN``, ``Bidirectional`` and ``Sequential``: ``layers/0/forward_rnn/cell/dense_i/kernel``.
-The carry of flax is (c, h).
+The carry of flax is (c, h): see `load_carry`.
 
 A source is a module's ``nnx.state``, its pure dict, or a flat mapping with ``/`` in the names;
 ``nnx.update(module, dump(net, params))`` is the way back, with ``optimized=False`` for an
@@ -29,7 +29,7 @@ from jaxrnn.interop.linen import HAS, place, wrapped
 from jaxrnn.interop.names import flatten, nest
 from jaxrnn.interop.structure import Unit
 
-__all__ = ["NNX", "dump", "infer", "load"]
+__all__ = ["NNX", "dump", "dump_carry", "infer", "load", "load_carry"]
 
 GATES = {"elman": "h", "lstm": "ifgo", "gru": "rzn"}
 
@@ -84,6 +84,7 @@ NNX = Format(
     find=_find,
     nest=_nest,
     ignored=lambda name: "rngs" in name.split("/"),
+    state=("c", "h"),
 )
 """What flax.nnx has, for the conversion."""
 
@@ -95,3 +96,9 @@ dump = NNX.dump
 
 infer = NNX.infer
 """The network that the parameters of a flax.nnx module belong to."""
+
+load_carry = NNX.load_carry
+"""The carry of a network from states of flax.nnx."""
+
+dump_carry = NNX.dump_carry
+"""What `load_carry` takes, from the carry of a network."""

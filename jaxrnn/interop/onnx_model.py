@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,11 +183,12 @@ def _model(model: Any, max_bytes: int) -> tuple[Any, ReadTensor]:
     """A ``ModelProto``, and what reads its tensors."""
     onnx = library("onnx")
     if isinstance(model, str | os.PathLike):
-        from jaxrnn.interop.readers import onnx_tensor  # which reads by this module
+        from jaxrnn.interop.readers.arrays import Budget
+        from jaxrnn.interop.readers.graphs import tensor_reader  # which reads by this module
 
         path = Path(model)
         made = onnx.load(os.fspath(path), load_external_data=False)
-        return made, partial(onnx_tensor, path, max_bytes=max_bytes)
+        return made, tensor_reader(path, Budget(max_bytes))
     if isinstance(model, bytes | bytearray | memoryview):
         try:
             model = onnx.load_model_from_string(bytes(model))

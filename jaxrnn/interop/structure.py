@@ -183,8 +183,8 @@ def gather(net: Cell | Layer, grid: list[list[Params]]) -> PyTree:
     return tuple(rows) if isinstance(net.spec, StackSpec) else rows[0]
 
 
-def spread(net: Cell | Layer, params: PyTree) -> list[list[Params]]:
-    """The parameters of every cell of a network, the inverse of `gather`.
+def spread(net: Cell | Layer, params: PyTree, name: str = "params") -> list[list[Params]]:
+    """The parameters of every cell of a network, the inverse of `gather`; or its carries.
 
     Raises:
       TypeError: if their structure is not the network's.
@@ -192,10 +192,10 @@ def spread(net: Cell | Layer, params: PyTree) -> list[list[Params]]:
     grid = units(net)
     rows = params if isinstance(net.spec, StackSpec) else [params]
     if not isinstance(rows, tuple | list) or len(rows) != len(grid):
-        raise TypeError(f"params: expected a tuple of {len(grid)} for {net.name!r}")
+        raise TypeError(f"{name}: expected a tuple of {len(grid)} for {net.name!r}")
     for k, (row, mine) in enumerate(zip(grid, rows, strict=True)):
         if len(row) == 2 and not isinstance(mine, Directions):
-            raise TypeError(f"params: expected Directions in layer {k}, got {type(mine).__name__}")
+            raise TypeError(f"{name}: expected Directions in layer {k}, got {type(mine).__name__}")
     return [list(mine) if len(row) == 2 else [mine] for row, mine in zip(grid, rows, strict=True)]
 
 

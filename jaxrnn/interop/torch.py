@@ -15,6 +15,8 @@ A source is a ``state_dict``, whole or not, and
 back. One module has equal layers; for a network of several give `load` and `dump` a prefix for
 each layer. A cell takes the names of a torch cell or those of a module of one layer.
 
+`load_carry` and `dump_carry` move the states ``h_n`` and ``c_n``.
+
 Two biases become one, b = b_ih + b_hh, and one becomes (b, 0): the outputs are the same, but
 two biases learn twice as fast, so multiply the updates of the bias by 2 where the course of
 training must be the same. Whether an RNN's units are tanh or relu does not show in its arrays:
@@ -33,9 +35,23 @@ from jaxrnn.interop.format import Format
 from jaxrnn.interop.layout import Layout, entry
 from jaxrnn.interop.structure import Unit
 
-__all__ = ["TORCH", "dump", "infer", "load"]
+__all__ = ["TORCH", "dump", "dump_carry", "infer", "load", "load_carry"]
 
 GATES = {"elman": "h", "lstm": "ifgo", "gru": "rzn"}
+DISGUISED = (
+    (r"weight_[ih]\w*_[gv]$",
+     "of weight_norm: first call torch.nn.utils.remove_weight_norm(module, name) for each weight"),
+    (r"parametrizations\.(weight|bias)_",
+     "of a parametrization, such as weight_norm or orthogonal: first call "
+     "torch.nn.utils.parametrize.remove_parametrizations(module, name) for each weight"),
+    (r"(weight|bias)_[ih]\w*_(orig|mask)$",
+     "of pruning or spectral_norm: first call torch.nn.utils.prune.remove(module, name), or "
+     "torch.nn.utils.remove_spectral_norm(module, name), for each weight"),
+    (r"_all_weight_values|_packed_(params|weight)",
+     "of a quantised module, which packs its integers: take the state_dict of the module before "
+     "it was quantised"),
+)  # fmt: skip
+"""What weights of torch are called while something is done to them."""
 
 
 def _layout(unit: Unit, has: Callable[[str], bool]) -> Layout:
@@ -96,6 +112,7 @@ TORCH = Format(
     layers="",
     holds="network",
     biasless=True,
+    disguised=DISGUISED,
 )
 """What torch has, for the conversion."""
 
@@ -107,3 +124,9 @@ dump = TORCH.dump
 
 infer = TORCH.infer
 """The network that a ``state_dict`` belongs to; takes `nonlinearity`, ``"tanh"`` or ``"relu"``."""
+
+load_carry = TORCH.load_carry
+"""The carry of a network from states of torch, ``h_n`` or ``(h_n, c_n)``."""
+
+dump_carry = TORCH.dump_carry
+"""What `load_carry` takes, from the carry of a network."""

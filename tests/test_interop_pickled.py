@@ -183,8 +183,14 @@ def test_odd_files(tmp_path):
         refuse(write(path, data), "cannot be read")
         path.write_bytes(b"\x80\x02" + LEGACY + data)
         refuse(path, "cannot be read")
-    refuse(write(path, one_tensor((2,), (1,))), "got none: a: 'a/data/0'")
+    refuse(
+        write(path, one_tensor((2,), (1,))),
+        "got none: a: its numbers, a/data/0, are not in the archive",
+    )
     refuse(write(path, one_tensor((2,), (1,), function="_rebuild_qtensor")), "dequantize")
+    for kind in (b"OStorage", b"VStorage", b"nothing"):
+        data = one_tensor((2,), (1,)).replace(b"FloatStorage", kind)
+        refuse(write(path, data, [("0", np.ones(2))]), "got none: a: ")
 
 
 def test_cut_and_changed_files_are_value_errors(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-__all__ = ["Arrays", "Budget", "Refused", "TooLarge"]
+__all__ = ["Arrays", "Budget", "Refused", "TooLarge", "check_numbers"]
 
 
 class Refused(ValueError):
@@ -72,6 +72,13 @@ jax.tree_util.register_pytree_with_keys(
 )
 
 
+def check_numbers(dtype: np.dtype) -> None:
+    """Raise unless it is that of plain numbers."""
+    plain = dtype.itemsize and not (dtype.hasobject or dtype.names or dtype.subdtype)
+    if not plain or dtype.kind not in "biufcV":
+        raise Refused(f"expected an array of numbers, got {dtype}")
+
+
 class Budget:
     """Counts what reading takes, before it does."""
 
@@ -92,8 +99,7 @@ class Budget:
 
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         """Take what an array of numbers needs."""
-        if dtype.hasobject or dtype.kind not in "biufcV" or dtype.names or dtype.subdtype:
-            raise Refused(f"expected an array of numbers, got {dtype}")
+        check_numbers(dtype)
         if any(size < 0 for size in shape):
             raise Refused(f"expected a shape, got {list(shape)}")
         self.spend(name, math.prod(shape) * dtype.itemsize)

@@ -48,9 +48,22 @@ def read_hdf5(file: Path | io.BytesIO, budget: Budget, found: Arrays) -> None:
     with h5py.File(file, "r") as root:
         visit(root, "")
         with found.reading("model_config"):
-            config, version = (root.attrs.get(k) for k in ("model_config", "keras_version"))
+            config, version = (
+                _attribute(root, name, budget) for name in ("model_config", "keras_version")
+            )
             if text := config_text(config, version):
                 found["model_config"] = np.array(text)
+
+
+def _attribute(root: Any, name: str, budget: Budget) -> Any:
+    """One string, or None."""
+    if name not in root.attrs:
+        return None
+    told = root.attrs.get_id(name)
+    if told.shape:
+        raise Refused(f"expected one string, got {told.shape}")
+    budget.fits(name, told.dtype.itemsize)
+    return root.attrs[name]
 
 
 def _dataset(node: Any, at: str, budget: Budget, file_size: int) -> np.ndarray:

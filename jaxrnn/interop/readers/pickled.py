@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.interop.readers.archives import members, open_member
-from jaxrnn.interop.readers.arrays import Arrays, Budget, Refused, TooLarge
+from jaxrnn.interop.readers.arrays import Arrays, Budget, Refused, TooLarge, check_numbers
 
 __all__ = ["LEGACY", "read_torch", "read_torch_legacy"]
 
@@ -112,16 +112,18 @@ def read_torch(path: Path, budget: Budget, found: Arrays) -> None:
     with zipfile.ZipFile(path) as archive:
         files = members(archive)
         start = min((n for n in files if n.endswith("data.pkl")), key=len).removesuffix("data.pkl")
-        order = files.get(start + "byteorder")
-        if order is not None and order.file_size < 10 and archive.read(order) != b"little":
-            raise Refused("expected little-endian numbers")
+        if order := files.get(start + "byteorder"):
+            with open_member(archive, order) as file:
+                if file.read(10) != b"little":
+                    raise Refused("expected little-endian numbers")
         with open_member(archive, files[start + "data.pkl"]) as file:
             root = _Loader(_limited(file, budget)).load()
         storages: dict[str, np.ndarray] = {}
 
         def storage(key: str) -> np.ndarray:
             if key not in storages:
-                member = files[f"{start}data/{key}"]
+                if (member := files.get(f"{start}data/{key}")) is None:
+                    raise Refused(f"its numbers, {start}data/{key}, are not in the archive")
                 budget.spend(member.filename, member.file_size)
                 storages[key] = np.empty(member.file_size, np.uint8)
                 with open_member(archive, member) as file:
@@ -203,7 +205,7 @@ def _walk(root: Any, shared: dict[str, str], budget: Budget) -> Iterator[tuple[s
         elif depth > DEPTH:
             shared[name] = f"expected at most {DEPTH} levels"
         else:
-            budget.fits(name, len(name) * len(children))
+            budget.spend(name, sum(len(name) + len(key) for key, _ in children))
             joined = [(".".join(filter(None, (name, key))), child) for key, child in children]
             waiting += [(one, child, depth + 1) for one, child in reversed(joined)]
 
@@ -224,7 +226,6 @@ def _collect(root: Any, budget: Budget, found: Arrays, storage: ReadStorage) -> 
         raise Refused("expected a state_dict, got one tensor without a name")
     for name, node in _walk(root, found.skipped, budget):
         if _is_tensor(node):
-            budget.spend(name, len(name))
             with found.reading(name):
                 found[name] = _array(name, _plain(node), budget, storage)
             continue
@@ -261,13 +262,14 @@ def _array(name: str, node: _Record, budget: Budget, storage: ReadStorage) -> np
     _, kind, key, _, _, *view = store.args  # "storage", its type, key, device and size
     typed = node.path.endswith("v3")
     dtype = _dtype(rest[2] if typed else kind)
+    check_numbers(dtype)
     if any(rest[2 + typed :]):
         raise Refused("expected a plain tensor, got a conjugated or negated view: save its clone()")
     if view and view[0]:
         offset += view[0][1]
     if any(type(one) is not int or one < 0 for one in (offset, *shape, *strides)):
         raise Refused(f"expected sizes, got {offset}, {shape}, {strides}")
-    if len(shape) != len(strides):
+    if len(shape) != len(strides) or len(shape) > DEPTH:
         raise Refused(f"expected a stride for each of {shape}, got {strides}")
     size, flat = math.prod(shape), storage(key)
     last = sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) if size else -1

@@ -8,7 +8,7 @@ it by what it computes. What a function closes over is read at every call, so no
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from jax import lax
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 
-__all__ = ["loop", "once", "settle", "spread"]
+__all__ = ["loop", "once", "settle", "spread", "vary"]
 
 PyTree = Any
 
@@ -242,11 +242,35 @@ def spread(tree: PyTree, like: Any, axes: int) -> PyTree:
 
 def _spread(leaf: Any, after: Any) -> Any:
     """The leaf, spread over the devices over which `after` is."""
-    if jnp.shape(leaf) != after.shape or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+    if jnp.shape(leaf) != after.shape or jnp.issubdtype(after.dtype, jax.dtypes.extended):
         return leaf  # of another shape, the loop says what is wrong
-    mine, other = (jnp.zeros_like(x, dtype=bool) for x in (leaf, after))
-    if jax.typeof(mine) == jax.typeof(other):
+    other = jnp.zeros_like(after, dtype=bool)
+    now, wanted = jax.typeof(leaf).sharding.spec, jax.typeof(other).sharding
+    spec = tuple(a if b is None else b for a, b in zip(now, wanted.spec, strict=True))
+    if spec != tuple(now):
+        leaf = jax.sharding.reshard(leaf, wanted.update(spec=spec))
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
         return leaf
-    leaf = jnp.where(other, leaf, leaf)
-    wanted = jax.typeof(other).sharding
-    return leaf if jax.typeof(leaf).sharding == wanted else jax.sharding.reshard(leaf, wanted)
+    # Of flags in the same places only what varies within a `jax.shard_map` is left to say.
+    moved = jnp.where(other, leaf, leaf) if tuple(wanted.spec) == spec else leaf
+    return leaf if jax.typeof(moved) == jax.typeof(leaf) else moved
+
+
+def vary(tree: PyTree, *others: PyTree) -> PyTree:
+    """The same arrays, of a type that says that they vary over the devices over which others do.
+
+    Under `jax.shard_map`, the derivative by what is the same on all devices is summed over
+    them, wherever it is taken; by what this gives, it is not, and summed once by its transpose.
+
+    Args:
+      tree: a pytree of arrays.
+      *others: pytrees of arrays.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.loops import vary
+      >>> vary(jnp.ones(3), jnp.zeros(2)).tolist()
+      [1.0, 1.0, 1.0]
+    """
+    flags = [jnp.any(jnp.zeros_like(leaf, dtype=bool)) for leaf in jax.tree.leaves(others)]
+    return spread(tree, reduce(jnp.logical_or, flags, jnp.zeros((), bool)), 0)

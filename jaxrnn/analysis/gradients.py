@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.cells.blocks import wide
 from jaxrnn.checks import check_choice
 from jaxrnn.learning.losses import check_sequence
+from jaxrnn.loops import once, settle
 from jaxrnn.solvers import sequential
 from jaxrnn.steps import Steps
 from jaxrnn.trajectory import trajectory
@@ -106,6 +108,13 @@ def gradient_norms(
       >>> jaxrnn.analysis.gradient_norms(cell, params, jnp.ones((4, 1))).total.tolist()
       [0.0625, 0.125, 0.25, 0.5]
     """
+    xs, _, _ = check_sequence(cell, xs)
+    return once(partial(_gradient_norms, cell, loss), params, xs, carry)
+
+
+def _gradient_norms(
+    cell: Cell, loss: Callable[[Any], Array], params: Params, xs: Array, carry: Carry | None
+) -> GradientNorms:
     xs, carry = start(cell, params, xs, carry)
     time, axes = xs.shape[0], xs.ndim - 1
     first = jax.eval_shape(lambda *at: cell.advance(*at)[1], params, carry, xs[0])
@@ -126,6 +135,9 @@ def gradient_norms(
         update=update,
     )
 
+    none = jax.tree.map(jnp.zeros_like, carry)
+    carry, silence = settle(lambda s: update(params, s, (xs[0], none)), (carry, silence))
+
     def value(carry: Carry, changes: PyTree, xs: Array) -> Array:
         steps = Steps((xs, changes))
         (_, y), _ = trajectory(
@@ -133,7 +145,10 @@ def gradient_norms(
         )
         return jnp.sum(loss(y))
 
-    zeros = jax.tree.map(lambda leaf: jnp.zeros((time, *leaf.shape), leaf.dtype), carry)
+    def every(leaf: Array) -> Array:
+        return jnp.broadcast_to(jnp.zeros_like(leaf), (time, *leaf.shape))
+
+    zeros = jax.tree.map(every, carry)
     first, later, inputs = jax.grad(value, argnums=(0, 1, 2))(carry, zeros, xs)
     grads = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b[:-1]]), first, later)
     each = jax.tree.map(lambda leaf: norm(leaf, axes), grads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from jax import lax
 from jaxrnn.analysis.gradients import norm
 from jaxrnn.base import Array, Carry, Cell, Layer, Params
 from jaxrnn.checks import check_floating, check_positive
+from jaxrnn.loops import once
 from jaxrnn.unroll import scan
 
 __all__ = ["MemoryHorizon", "memory_horizon", "receptive_field"]
@@ -83,6 +85,13 @@ def memory_horizon(
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: expected a share in (0, 1], got {threshold}")
 
+    run = partial(_memory_horizon, cell, threshold)
+    return once(run, params, xs, carry)
+
+
+def _memory_horizon(
+    cell: Cell | Layer, threshold: float, params: Params, xs: Array, carry: Carry | None
+) -> MemoryHorizon:
     y, pull = jax.vjp(lambda xs: scan(cell, params, xs, carry)[1][-1], xs)
     time, axes = xs.shape[0], xs.ndim - 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -9,6 +11,8 @@ from jax import lax
 from jaxrnn.analysis.gradients import start
 from jaxrnn.base import Array, Carry, Cell, Layer, Params, PyTree
 from jaxrnn.learning.influence import flat_cell
+from jaxrnn.learning.losses import check_sequence
+from jaxrnn.loops import once
 from jaxrnn.steps import Steps, pre_activations
 from jaxrnn.unroll import scan
 
@@ -100,6 +104,11 @@ def jacobian_singular_values(
       >>> jaxrnn.analysis.jacobian_singular_values(cell, params, jnp.ones((3, 1)))[0].tolist()
       [2.0, 0.5]
     """
+    xs, _, _ = check_sequence(cell, xs)
+    return once(partial(_jacobian_singular_values, cell), params, xs, carry)
+
+
+def _jacobian_singular_values(cell: Cell, params: Params, xs: Array, carry: Carry | None) -> Array:
     xs, initial = start(cell, params, xs, carry)
     before = _before(cell, params, xs, initial)
     flat = flat_cell(cell, params)

@@ -256,6 +256,8 @@ def together(*parts: Array) -> list[Array]:
       >>> a.tolist(), b.tolist()
       ([0.0, 0.0], [1.0, 1.0])
     """
+    if len({tuple(jax.typeof(part).sharding.spec) for part in parts}) > 1:
+        return list(parts)  # spread over devices in different ways, by their types
     block = on_cpu_apart(jnp.concatenate(parts, axis=-1))
     return jnp.split(block, len(parts), axis=-1)
 

@@ -16,6 +16,7 @@ from jaxrnn.cells import LSTMCarry, LSTMParams, lstm
 from jaxrnn.cells.blocks import gates, linear, wide
 from jaxrnn.checks import check_params
 from jaxrnn.graph.structure import Tree
+from jaxrnn.loops import once
 
 __all__ = ["tree_scan", "tree_step"]
 
@@ -136,6 +137,10 @@ def tree_scan(params: LSTMParams, xs: Array, tree: Tree) -> LSTMCarry:
         raise ValueError(f"xs: expected (n, *batch, D), at least two axes, got shape {xs.shape}")
     parents, plan = _check_tree(tree, len(xs))
     check_params(lstm, params, xs)
+    return once(_tree_scan, params, xs, parents, plan)
+
+
+def _tree_scan(params: LSTMParams, xs: Array, parents: Array, plan: Array) -> LSTMCarry:
     nodes, batch = len(xs), xs.shape[1:-1]
 
     # Index n is nowhere: what is read there is zero, what is written there is dropped.

@@ -25,6 +25,7 @@ import numpy as np
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree
 from jaxrnn.cells.blocks import wide
+from jaxrnn.loops import vary
 
 __all__ = ["Influence", "exact", "snap1", "uoro"]
 
@@ -159,7 +160,7 @@ def _of_each_part(f: Callable[[Params], Array], params: Params, units: Array) ->
     count, size = units.shape
     weights = (jnp.eye(count, dtype=units.dtype)[..., None] * units).reshape(count, count * size)
     value, back = jax.vjp(f, params)
-    return _widened(jax.vmap(back)(weights.astype(value.dtype))[0])
+    return _widened(jax.vmap(back)(vary(weights.astype(value.dtype), value))[0])
 
 
 def _snap1_start(flat: FlatCell, params: Params, key: Array | None) -> PyTree:
@@ -284,7 +285,7 @@ def _reduce(moved: Array, params: PyTree, noise: Array, immediate: PyTree) -> Ra
 
 def _uoro_start(flat: FlatCell, params: Params, key: Array) -> RankOne:
     value, back = jax.vjp(flat.start, params)
-    noise = jax.random.rademacher(key, value.shape, value.dtype)
+    noise = vary(jax.random.rademacher(key, value.shape, value.dtype), value)
     immediate = _widened(back(noise)[0])
     nothing = jax.tree.map(jnp.zeros_like, immediate)
     return _reduce(jnp.zeros_like(value), nothing, noise, immediate)
@@ -293,7 +294,7 @@ def _uoro_start(flat: FlatCell, params: Params, key: Array) -> RankOne:
 def _uoro_advance(
     flat: FlatCell, params: Params, s: Array, x: Array, influence: RankOne, key: Array
 ) -> RankOne:
-    noise = jax.random.rademacher(key, s.shape, s.dtype)
+    noise = vary(jax.random.rademacher(key, s.shape, s.dtype), s)
     moved = jax.jvp(lambda s: flat.step(params, s, x), (s,), (influence.state,))[1]
     immediate = _widened(jax.vjp(lambda params: flat.step(params, s, x), params)[1](noise)[0])
     return _reduce(moved, influence.params, noise, immediate)

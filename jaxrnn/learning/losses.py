@@ -165,7 +165,7 @@ def add(total: Gradient, part: Gradient) -> Gradient:
     return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, part)
 
 
-def finish(total: Gradient, params: Params) -> Gradient:
-    """The sum with gradients of the dtypes of the parameters."""
+def finish(total: Gradient, params: Params, gather: Callable[..., Any]) -> Gradient:
+    """The sum with gradients of the dtypes of the parameters, over all devices if it is to be."""
     grads = jax.tree.map(lambda g, p: g.astype(p.dtype), total.grads, params)
-    return total._replace(grads=grads)
+    return total._replace(grads=gather(grads)[0])

@@ -42,7 +42,7 @@ from jaxrnn.learning.losses import (
     step_losses,
     zero_gradient,
 )
-from jaxrnn.loops import once, settle, spread
+from jaxrnn.loops import once, settle, spread, vary
 
 __all__ = ["RTRLState", "rtrl", "rtrl_init", "rtrl_step"]
 
@@ -229,6 +229,8 @@ def rtrl_step(
     if valid is not None:
         valid = check_flags("valid", valid, batch, axes="(*batch,)")
         x = select(valid, x, jax.tree.map(jnp.zeros_like, x))
+    given = x, state.carry, target, valid, reset, reset_carry
+    params, gather = jax.vjp(lambda params: vary(params, *given), params)
     inner, back = jax.vjp(cell_params, params)
     check_reset_carry(reset, reset_carry)
     if reset is not None:
@@ -238,11 +240,12 @@ def rtrl_step(
         anew = None if key is None else jax.random.fold_in(key, _START)
         keys = _row_keys(influence, anew, state.time, batch)
         first = _begin(cell, inner, batch, reset_carry, influence, keys)
+        first = spread(first, jax.tree.leaves(x)[0], len(batch))
         carry, restarted = select(flags, first, (state.carry, state.influence))
         state = RTRLState(carry, restarted, state.time)
     flat = flat_cell(cell, inner)
     s = flat.flatten(state.carry)
-    keys = _row_keys(influence, key, state.time, batch)
+    keys = spread(_row_keys(influence, key, state.time, batch), s, len(batch))
 
     def total(params: Params, s: Array) -> tuple[Array, tuple[Carry, Any]]:
         carry, y = cell.step(cell_params(params), flat.unflatten(s), x)
@@ -256,7 +259,7 @@ def rtrl_step(
     pulled = jax.tree.map(
         lambda p, m: jnp.sum(m, axis=tuple(range(len(batch)))).astype(p.dtype), inner, pulled
     )
-    grads = jax.tree.map(jnp.add, direct, back(pulled)[0])
+    grads = gather(jax.tree.map(jnp.add, direct, back(pulled)[0]))[0]
 
     def advance(s: Array, x: Array, m: PyTree, key: Array | None) -> PyTree:
         return influence.advance(flat, inner, s, x, m, key)
@@ -360,6 +363,8 @@ def _rtrl(
     key: Array | None,
     start: Array,
 ) -> tuple[Carry, Gradient]:
+    given = xs, carry, targets, lengths, mask, reset, reset_carry
+    params, gather = jax.vjp(lambda params: vary(params, *given), params)
     xs, time, batch = check_sequence(cell, xs)
     valid_at, reset_at = flags_at(time, batch, lengths, mask, reset)
     state = rtrl_init(
@@ -404,4 +409,4 @@ def _rtrl(
         step = jax.tree.map(lambda leaf: leaf[0], (xs, targets))
         first = settle(lambda held: body(held, step)[0], (state, first[1]))
     (state, total), _ = lax.scan(body, first, (xs, targets))
-    return state.carry, finish(total, params)
+    return state.carry, finish(total, params, gather)

@@ -37,7 +37,7 @@ from jaxrnn.learning.losses import (
     step_losses,
     zero_gradient,
 )
-from jaxrnn.loops import once, settle
+from jaxrnn.loops import once, settle, vary
 from jaxrnn.unroll import scan
 
 __all__ = ["Window", "truncated", "truncated_init", "truncated_loss"]
@@ -345,6 +345,8 @@ def _truncated(
     key: Array | None,
     start: Array,
 ) -> tuple[Carry, Gradient]:
+    given = xs, carry, targets, lengths, mask, reset, reset_carry
+    params, gather = jax.vjp(lambda params: vary(params, *given), params)
     xs, time, batch = check_sequence(cell, xs)
     flags = flags_at(time, batch, lengths, mask, reset)
     padded = flags.valid is not None or time % k1 > 0
@@ -406,4 +408,4 @@ def _truncated(
         key=key,
         start=window.time,
     )
-    return carry, finish(total, params)
+    return carry, finish(total, params, gather)

@@ -9,7 +9,12 @@ r"""Sequences to sequences: a cell whose inputs are given, or are its own output
 Around the cell stand two pure functions, closed over whatever parameters they have:
 ``embed(token) -> x`` and ``readout(y) -> output``. They always see one time step of all rows,
 ``(*batch,)`` tokens and ``(*batch, H)`` outputs, so they may also close over what belongs to the
-rows, such as the states of an encoder to attend to. An encoder and a decoder:
+rows, such as the states of an encoder to attend to. What they close over may be traced, and is
+read anew at every call. Outside of `jax.jit` a call is traced every time, and compiled if no call
+before it computed the same. Modules of linen and haiku have to be made outside of the two.
+
+Noise depends on the number of the row, which under `jax.shard_map` is that of the device's own:
+fold `jax.lax.axis_index` into the key there. An encoder and a decoder:
 
 >>> import jax, jax.numpy as jnp, jaxrnn
 >>> cell, V, H = jaxrnn.gru, 5, 8

@@ -93,12 +93,12 @@ def _orthogonal(key: Array, shape: tuple[int, ...], dtype: DType) -> Array:
     x = jnp.tril(jax.random.normal(key, (n, k), wide))
     eye = jnp.eye(n, k, dtype=wide)
     sign = jnp.where(jnp.diagonal(x) < 0, -1, 1).astype(wide)
-    v = x + eye * (sign * jnp.linalg.norm(x, axis=0))
+    v = x + eye * (sign * jnp.linalg.norm(x, axis=0))[None]
     product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     squares = product(v.T, v)
     s = jnp.triu(squares) - jnp.diag(jnp.diagonal(squares) / 2)
     y = lax.linalg.triangular_solve(s, v[:k].T, left_side=True)
-    q = -sign * (eye - product(v, y))
+    q = -sign[None] * (eye - product(v, y))
     return (q if shape == (n, k) else q.T).astype(dtype)
 
 

@@ -230,7 +230,9 @@ def _each_step(
     varies = reached(jaxpr, jaxpr.invars[count:])
     uses_params = not set(jaxpr.invars[:count]).isdisjoint(_read(jaxpr))
     axes = [0 if each else None for each in varies]
-    leaves = jax.vmap(partial(at, params), out_axes=axes)(points, rest)
+    bulk = jax.vmap(partial(at, params), out_axes=axes)
+    with jax.disable_jit(False):  # without it branches are taken at once, and leave fewer residuals
+        leaves = jax.jit(bulk, inline=True)(points, rest)
     fixed = [leaf for leaf, each in zip(leaves, varies, strict=True) if not each]
 
     def local(residuals: list[Array], *tangents: PyTree) -> list[Array]:

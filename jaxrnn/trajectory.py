@@ -196,11 +196,12 @@ def trajectory(
       ((5,), (7, 5))
     """
     parts = [divide(tree) for tree in (params, initial, again, steps.xs)]
-    state = parts[1].join
+    joins = [part.join for part in parts]  # and no values: what is defined below refers to itself
+    state = joins[1]
 
     def join(floats: list[list[Any]], rest: tuple[Any, ...]) -> tuple[Any, ...]:
-        trees = zip(parts, floats, rest[0], strict=True)
-        params, initial, again, xs = (part.join(mine, others) for part, mine, others in trees)
+        trees = zip(joins, floats, rest[0], strict=True)
+        params, initial, again, xs = (join(mine, others) for join, mine, others in trees)
         return params, initial, again, Steps(xs, *rest[1])
 
     @jax.custom_jvp

@@ -148,8 +148,23 @@ def linear(x: Array, kernel: Array, bias: Array | None = None) -> Array:
     z = _product(x, kernel)
     if bias is None:
         return z
-    # Spelled out for who forbids implicit promotion of ranks.
-    return z + jnp.broadcast_to(bias.astype(z.dtype), z.shape)
+    return z + like(bias, z)
+
+
+def like(row: Any, z: Array) -> Array:
+    """A vector in every row of z, in its dtype: spelled out for who forbids implicit promotion.
+
+    Args:
+      row: ``(n,)``.
+      z: ``(..., n)``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.cells.blocks import like
+      >>> like(jnp.ones(3), jnp.zeros((2, 3))).shape
+      (2, 3)
+    """
+    return jnp.broadcast_to(jnp.asarray(row, z.dtype), z.shape)
 
 
 def _dot(x: Array, kernel: Array, axis: int) -> Array:
@@ -218,9 +233,9 @@ def gates(z: Array, kinds: str) -> list[Array]:
     return jnp.split(_squash(z, kinds), len(kinds), axis=-1)
 
 
-def _scale(z: Array, kinds: str) -> Any:
+def _scale(z: Array, kinds: str) -> Array:
     halves = [0.5 if kind == "s" else 1.0 for kind in kinds]
-    return np.repeat(np.array(halves, z.dtype), z.shape[-1] // len(kinds))
+    return like(np.repeat(np.array(halves), z.shape[-1] // len(kinds)), z)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -12,6 +12,7 @@ from jaxrnn.base import Cell
 from tests.reference import KINDS, assert_close, assert_same, loop, quick, random_like, where
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
+slow = pytest.mark.slow
 
 V, D, H, B = 5, 3, 4, 3
 CELLS = {"lstm": jaxrnn.lstm, "stack": jaxrnn.stack(jaxrnn.gru, jaxrnn.lstm)}
@@ -122,7 +123,9 @@ def test_a_row_ends_and_stays_padded(lstm):
     assert (generate(steps=8, end=end).sequence[-1] == end).any()
 
 
-@pytest.mark.parametrize("choose", [None, jaxrnn.sampler(temperature=2.0)])
+@pytest.mark.parametrize(
+    "choose", [pytest.param(None, marks=slow), jaxrnn.sampler(temperature=2.0)]
+)
 def test_stopping_early_changes_nothing(lstm, choose):
     options = dict(steps=40, end=2, pad=9, choose=choose, key=jax.random.key(3), **lstm.options)
     late = run(lstm, jaxrnn.generate, PROMPT, **options)
@@ -144,7 +147,7 @@ def test_sampling_depends_on_key_time_and_row_only(lstm):
     assert_same(part.sequence, whole.sequence[:3], "first part")
     assert_same(rest.sequence, whole.sequence[3:], "second part")
     # Each row as if all prompts were as long as its own, and in a smaller batch.
-    for b in range(B):
+    for b in range(2):
         alone = generate(PROMPT[: LENGTHS[b]], steps=7)
         assert_same(alone.sequence[:, b], whole.sequence[:, b], f"row {b}")
     fewer = jax.tree.map(lambda leaf: leaf[:2], lstm.carry)
@@ -331,7 +334,7 @@ def test_values_are_differentiated_through_their_feedback(lstm):
     assert_close(*grads, "gradients", 1e-10)
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.5])
+@pytest.mark.parametrize("probability", [pytest.param(0.0, marks=slow), 0.5])
 def test_padding_reaches_nothing(lstm, probability):
     """A padded batch is its rows run alone, and NaN in the padding changes no bit."""
     kernel = random_like(jnp.zeros((H, D)), 9)
@@ -372,7 +375,7 @@ RESET = np.zeros((5, B), bool)
 RESET[2, 0] = RESET[0, 1] = RESET[3, 2] = True  # in the middle, at the first step, past a length
 
 
-@pytest.mark.parametrize("probability", [0.0, 1.0])
+@pytest.mark.parametrize("probability", [pytest.param(0.0, marks=slow), 1.0])
 def test_a_reset_begins_a_new_sequence(probability):
     """From the cell's own carry, with the input that is given; the loop, and the row alone."""
     cell = jaxrnn.learned_carry(jaxrnn.lstm)
@@ -575,7 +578,9 @@ def hypotheses(net, prompt, carry, steps, end, alpha):
     return sorted(found, reverse=True)
 
 
-@pytest.mark.parametrize(("alpha", "end"), [(0.0, 2), (1.7, 2), (0.0, None), (1.7, None)])
+@pytest.mark.parametrize(
+    ("alpha", "end"), [(1.7, 2), *(pytest.param(*p, marks=slow) for p in ((0.0, 2), (0.0, None)))]
+)
 def test_a_wide_beam_is_an_exhaustive_search(alpha, end):
     size, steps = 3, 3
     net = Net(jaxrnn.lstm, size=size, batch=2)
@@ -606,7 +611,7 @@ def test_a_wide_beam_is_an_exhaustive_search(alpha, end):
     assert np.all(got.scores[count:] == -np.inf)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("alpha", [pytest.param(0.0, marks=slow), 1.0])
 def test_one_beam_is_greedy(net, alpha):
     options = dict(steps=8, end=3, pad=-1, lengths=LENGTHS, **net.options)
     greedy = run(net, jaxrnn.generate, PROMPT, **options)
@@ -647,7 +652,10 @@ def searched(log_p, steps, K, alpha, end):
     return sorted(every, key=lambda each: -each[0])[:K]
 
 
-@pytest.mark.parametrize(("K", "alpha"), [(2, 0.0), (2, 0.9), (3, 0.0), (3, 0.9)])
+@pytest.mark.parametrize(
+    ("K", "alpha"),
+    [(2, 0.0), pytest.param(2, 0.9, marks=slow), pytest.param(3, 0.0, marks=slow), (3, 0.9)],
+)
 def test_a_beam_keeps_apart_what_has_ended(K, alpha):
     """60 random cases of each kind; and stopping early changes nothing."""
     size, steps, end, cases = 4, 5, 2, 60
@@ -672,7 +680,7 @@ def test_a_beam_keeps_apart_what_has_ended(K, alpha):
     assert_same(search(tables, True), got, "early stop")
 
 
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("beams", [pytest.param(1, marks=slow), 3])
 def test_a_beam_of_nothing_is_minus_infinity(beams):
     """All tokens masked, from the beginning or after the first; never NaN, even in gradients."""
     tables = np.random.default_rng(0).normal(size=(3, 4, 4))
@@ -892,7 +900,9 @@ def test_what_was_read_out_is_kept_if_asked(lstm):
     assert not np.any(np.asarray(got.outputs)[~valid])
 
 
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+@pytest.mark.parametrize(
+    "lengths", [pytest.param(None, marks=slow), LENGTHS], ids=["whole", "lengths"]
+)
 def test_what_is_known_beforehand_goes_in_with_what_is_fed(lstm, lengths):
     """Of each row at its own time; also with one beam, and where a teacher feeds the same."""
     steps, known = 4, {"price": random_like(jnp.zeros((len(PROMPT) + 3, B)), 12)}
@@ -954,7 +964,9 @@ def attended_loop(cell, params, memory, prompt, steps):
     return jnp.sum(values**3) + jnp.sum(values[:1] ** 2)
 
 
-@pytest.mark.parametrize("how", ["grad", "jit", "vmap", "scan"])
+@pytest.mark.parametrize(
+    "how", [*(pytest.param(how, marks=slow) for how in ("grad", "jit")), "vmap", "scan"]
+)
 def test_what_is_closed_over_is_differentiated(lstm, how):
     memory, prompt = random_like((jnp.zeros((2, 4, D)), jnp.zeros((1, B, D))), 3)
 
@@ -1015,7 +1027,13 @@ def called(name):
     return call
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, "ends", "truncated", "rtrl", "snap1", "uoro"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("decode", "beam_search", "ends", "truncated", "rtrl"),
+        *(pytest.param(name, marks=slow) for name in ("generate", "snap1", "uoro")),
+    ],
+)
 def test_compiled_once_and_never_stale(name, compiled):
     """Outside of jit, with new closures every time, over other values every time."""
     call, gains = called(name), [jnp.asarray(g) for g in (1.0, 2.0, 1.0)]

@@ -107,7 +107,7 @@ class Case:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=slow if n in ("gru", "lstm") else ()) for n in CELLS]
+    "name", [pytest.param(n, marks=slow if n in ("gru", "lstm", "stack") else ()) for n in CELLS]
 )
 def test_rtrl_is_backpropagation(name):
     case = Case(CELLS[name])
@@ -133,7 +133,7 @@ def test_a_reset_goes_to_the_carry_that_is_named():
     assert_close(case.rtrl(**flags), case.backward(**flags), "reset_carry")
 
 
-@pytest.mark.parametrize("batch", [(), (2, 2)])
+@pytest.mark.parametrize("batch", [pytest.param((), marks=slow), (2, 2)])
 def test_any_batch_axes(batch):
     case = Case(jaxrnn.elman, batch=batch)
     assert_close(case.rtrl(case.carry), case.backward(case.carry), f"batch {batch}")
@@ -218,7 +218,10 @@ def test_learning_online_lowers_the_loss():
     assert losses[-150:].mean() < 0.5 * losses[:50].mean()
 
 
-@pytest.mark.parametrize("influence", [exact, jaxrnn.snap1, jaxrnn.uoro], ids=lambda i: i.name)
+@pytest.mark.parametrize(
+    "influence",
+    [*(pytest.param(i, marks=slow, id=i.name) for i in (exact, jaxrnn.snap1)), jaxrnn.uoro],
+)
 def test_memory_does_not_grow_with_time(influence):
     sizes = []
     for time in (1000, 8000):
@@ -238,12 +241,11 @@ def test_memory_does_not_grow_with_time(influence):
 
 @pytest.mark.parametrize("given", [False, pytest.param(True, marks=slow)], ids=["initial", "carry"])
 def test_snap1_is_exact_for_a_diagonal_cell(given):
-    for cell in (CELLS["independent"], jaxrnn.learned_carry(CELLS["independent"])):
-        case = Case(cell)
-        carry = case.carry if given else None
-        got = case.rtrl(carry, influence=jaxrnn.snap1, lengths=LENGTHS, reset=RESET)
-        valid = np.arange(T)[:, None] < LENGTHS
-        assert_close(got, case.backward(carry, valid, RESET & valid), cell.name)
+    case = Case(jaxrnn.learned_carry(CELLS["independent"]))
+    carry = case.carry if given else None
+    got = case.rtrl(carry, influence=jaxrnn.snap1, lengths=LENGTHS, reset=RESET)
+    valid = np.arange(T)[:, None] < LENGTHS
+    assert_close(got, case.backward(carry, valid, RESET & valid), case.cell.name)
 
 
 @pytest.mark.parametrize("name", [*(pytest.param(n, marks=slow) for n in ("elman", "gru")), "lstm"])

@@ -14,6 +14,8 @@ import importlib
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
+from jax import export
+
 from jaxrnn import cells, decoding, graph, grid, initializers, learning, networks, solvers
 from jaxrnn.base import Cell, Layer
 from jaxrnn.cells import (
@@ -57,6 +59,14 @@ from jaxrnn.learning import (
 from jaxrnn.networks import Directions, bidirectional, learned_carry, rnn, stack, summary
 from jaxrnn.solvers import sequential
 from jaxrnn.unroll import scan
+
+_REGISTERED: set[type] = {Cell, Layer, grid.GridCell, grid.GridLayer}  # no pytrees of arrays
+# So that what `jax.export` makes of a function of them can be written to a file.
+for _module in (cells, networks, grid, graph, decoding, learning):
+    for _name, _record in vars(_module).items():
+        if hasattr(_record, "_fields") and isinstance(_record, type) and _record not in _REGISTERED:
+            _REGISTERED.add(_record)
+            export.register_namedtuple_serialization(_record, serialized_name=f"jaxrnn.{_name}")
 
 if TYPE_CHECKING:
     from jaxrnn import analysis, data, interop, linen, nnx, training

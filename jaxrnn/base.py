@@ -35,6 +35,8 @@ __all__ = [
     "name_of",
     "restart",
     "select",
+    "split",
+    "zeros",
 ]
 
 Array = jax.Array
@@ -448,6 +450,52 @@ def batch_shape(cell: Any, x: PyTree) -> tuple[int, ...]:
       (4, 2)
     """
     return jax.tree.leaves(x)[0].shape[: -cell.axes]
+
+
+def split(key: Any, count: int) -> Array:
+    """`jax.random.split`, for the key of an init.
+
+    Args:
+      key: a PRNG key.
+      count: how many.
+
+    Raises:
+      TypeError: for a seed in place of a key.
+
+    Example:
+      >>> import jax
+      >>> from jaxrnn.base import split
+      >>> split(jax.random.key(0), 3).shape
+      (3,)
+    """
+    if isinstance(key, int):
+        raise TypeError(
+            f"key: expected a PRNG key, got {key}; a seed is made one by jax.random.key({key})"
+        )
+    return jax.random.split(key, count)
+
+
+def zeros(batch_shape: Any, size: int, dtype: Any) -> Array:
+    """A part of a carry before anything was seen.
+
+    Args:
+      batch_shape: the batch axes.
+      size: H.
+      dtype: of the part.
+
+    Raises:
+      TypeError: for a batch shape that is not a sequence of ints.
+
+    Example:
+      >>> from jaxrnn.base import zeros
+      >>> zeros((2,), 4, "float32").shape
+      (2, 4)
+    """
+    if not isinstance(batch_shape, tuple | list):
+        raise TypeError(
+            f"batch_shape: expected a tuple of batch axes, such as (4,), got {batch_shape!r}"
+        )
+    return jnp.zeros((*batch_shape, size), dtype)
 
 
 def check_cell(argument: str, cell: Any, *, steps: bool = False) -> None:

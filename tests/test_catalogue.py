@@ -10,6 +10,7 @@ import pytest
 import jaxrnn
 from jaxrnn import LSTMCarry, LSTMParams, make_elman, make_gru, make_lstm
 from jaxrnn.cells import LSTMGateCarry, LSTMVariantParams, fuse, make_prototype, unfuse
+from jaxrnn.cells import blocks as building
 from tests.reference import assert_close, loop, quick, random_like, with_gradients
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
@@ -315,3 +316,43 @@ def test_gru_reset_before_and_after_differ_unless_nothing_is_reset():
     weights["recurrent_kernel"] = params.recurrent_kernel.at[:, :H].set(0.0)
     got = run(jaxrnn.cells.gru_reset_before, before._replace(**weights), xs, h)
     assert_equal(got, run(jaxrnn.gru, params._replace(**weights), xs, h))
+
+
+def test_a_shut_gate_can_open():
+    """The slope of a saturated gate, as `jax.nn.sigmoid`'s: 1/2 + tanh(z/2)/2 is 0 below -16."""
+    zs = jnp.array([-60.0, -20.0, -12.0, -1.0, 0.0, 3.0, 20.0], jnp.float64)
+
+    def slopes(f, zs):
+        one = jax.vmap(jax.grad(f))(zs), jax.vmap(jax.grad(jax.grad(f)))(zs)
+        return *one, jax.vmap(jax.grad(jax.grad(jax.grad(f))))(zs)
+
+    gate = lambda z: building.gates(z[None], "s")[0][0]  # noqa: E731
+    want = slopes(jax.nn.sigmoid, zs)
+    for got, exact in zip(slopes(gate, zs.astype(jnp.float32)), want, strict=True):
+        got, exact = np.asarray(got, np.float64), np.asarray(exact)
+        bound = 3e-5 * np.abs(exact) + 1e-7 * np.equal(exact, 0)
+        assert np.all(np.abs(got - exact) <= bound), (got, exact)
+    got, want = slopes(building.tanh, zs)[:1], 1 / jnp.cosh(zs) ** 2
+    np.testing.assert_allclose(got[0], want, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "z", "tolerance"), [(jnp.float32, -20.0, 1e-5), (jnp.bfloat16, -8.0, 2e-2)]
+)
+@pytest.mark.parametrize("cell", [jaxrnn.lstm, jaxrnn.gru, jaxrnn.cells.lstm_peephole])
+def test_the_gradient_of_a_shut_gate(cell, dtype, z, tolerance):
+    """By the bias, through a scan, against the same in float64."""
+    params = cell.init(jax.random.key(0), 3, 4, dtype=jnp.float64)
+    params = params._replace(bias=params.bias.at[:4].set(z))
+    xs = 0.1 * jax.random.normal(jax.random.key(1), (3, 3), jnp.float64)
+    carry = jax.tree.map(lambda leaf: leaf + 0.5, cell.carry(params))
+
+    def gradient(dtype):
+        low, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, xs))
+        held = jax.tree.map(lambda a, like: a.astype(like.dtype), carry, cell.carry(low))
+        loss = lambda p: jnp.sum(jaxrnn.scan(cell, p, x, held)[1].astype(jnp.float64))  # noqa: E731
+        return jax.grad(loss)(low).bias[:4].astype(jnp.float64)
+
+    got, want = gradient(dtype), gradient(jnp.float64)
+    assert bool((want != 0).all())
+    np.testing.assert_allclose(got, want, rtol=4 * tolerance)

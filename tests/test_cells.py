@@ -462,3 +462,12 @@ def test_half_gradients(deep):
         rounded = ys.astype(dtype).astype(ys.dtype)
         _, want = reference(deep)((last, rounded, carries), *exact[dtype])
         assert_close(got[dtype], want, dtype, bound * float(jnp.finfo(dtype).eps))
+
+
+def test_what_scan_takes_for_granted(thorough):
+    """The recurrent map is affine, and `jaxrnn.analysis.check` tells where it is not."""
+    case = make(thorough)
+    jaxrnn.analysis.check(case.cell, case.params, case.xs, tolerance=1e-12)
+    bend = lambda params, s: case.cell.recurrent(params, jax.tree.map(jnp.sin, s))  # noqa: E731
+    with pytest.raises(ValueError, match="to be affine in the carry"):
+        jaxrnn.analysis.check(case.cell._replace(recurrent=bend), case.params, case.xs)

@@ -95,6 +95,31 @@ FAULTS = {
         },
         lambda: scan(xs=XS.astype(jnp.bfloat16)),
     ),
+    "params, the fields in a dict": (
+        TypeError,
+        {"params: expected LSTMParams of the cell 'lstm', got dict; LSTMParams(**params) has its"},
+        lambda: scan(PARAMS._asdict()),
+    ),
+    "carry, a number for the batch": (
+        TypeError,
+        {"batch_shape: expected a tuple of batch axes, such as (4,), got 4"},
+        lambda: jaxrnn.gru_carry(jaxrnn.gru_init(KEY, D, H), 4),
+    ),
+    "init, a seed": (
+        TypeError,
+        {"key: expected a PRNG key, got 0; a seed is made one by jax.random.key(0)"},
+        lambda: jaxrnn.rnn(lstm, 2).init(0, D, H),
+    ),
+    "start, beyond 32 bits": (
+        ValueError,
+        {"start: expected an int below 2**31 in size, got 2147483648"},
+        lambda: scan(key=KEY, start=2**31),
+    ),
+    "linen, tokens": (
+        TypeError,
+        {"inputs: expected floating, got int32[2, 5]; tokens go through an embedding before"},
+        lambda: jaxrnn.linen.LSTM(H).init(KEY, jnp.ones((B, T), jnp.int32)),
+    ),
     "cell": (TypeError, {"cell: expected a Cell or a Layer, got str"}, lambda: scan(cell="lstm")),
     "lengths, floats": (
         TypeError,

@@ -425,3 +425,16 @@ def test_gradient_under_dropout(net):
     other = gradient_of(inputs, jax.random.key(9))
     leaves = zip(*map(jax.tree.leaves, (gradient[0], other[0])), strict=True)
     assert all(np.any(a != b) for a, b in leaves), "the key must matter to every gradient"
+
+
+def test_a_network_is_exported_and_read_again():
+    """Its named tuples go into the file; batch and time may be symbols."""
+    net = stack(bidirectional(gru), lstm)
+    params = net.init(jax.random.key(0), D, H)
+    run = jax.jit(lambda params, xs: jaxrnn.scan(net, params, xs))
+    shape = jax.export.symbolic_shape("t, b, 3")
+    made = jax.export.export(run)(params, jax.ShapeDtypeStruct(shape, jnp.float32))
+    again = jax.export.deserialize(made.serialize())
+    for time, batch in ((4, 2), (7, 1)):
+        xs = jax.random.normal(jax.random.key(1), (time, batch, D))
+        assert_close(again.call(params, xs), run(params, xs), "exported: ", 1e-6)

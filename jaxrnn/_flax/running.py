@@ -119,6 +119,11 @@ def check_inputs(net: Cell | Layer, inputs: Any, *, time: bool) -> Array:
     """The inputs as an array with at least the axes of one step, and time."""
     inputs = jnp.asarray(inputs)
     letters = ", ".join([*(["T"] if time else []), *(f"X{k}" for k in range(1, net.axes)), "D"])
+    if not jnp.issubdtype(inputs.dtype, jnp.inexact):
+        raise TypeError(
+            f"inputs: expected floating, got {inputs.dtype}{list(inputs.shape)}; tokens go through "
+            "an embedding before"
+        )
     if inputs.ndim < net.axes + time:
         raise ValueError(f"inputs: expected (*batch, {letters}), got shape {inputs.shape}")
     return inputs

@@ -32,7 +32,10 @@ __all__ = [
 
 @jax.custom_jvp
 def tanh(z: Array) -> Array:
-    """Hyperbolic tangent, whose derivative keeps one array, (1 - y)(1 + y), not two.
+    """Hyperbolic tangent, whose derivative keeps one array, not two, and never comes to rest.
+
+    What saturates has y = 1 in the digits there are, but a slope: :math:`(1 - y)(1 + y)` would be
+    0 from z = 10 on, and what has got there could not come back.
 
     Args:
       z: any shape.
@@ -48,8 +51,20 @@ def tanh(z: Array) -> Array:
 
 @tanh.defjvp
 def _tanh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    y = tanh(*primals)
-    return y, (1 - y) * (1 + y) * tangents[0]
+    return tanh(*primals), _slope(*primals) * tangents[0]
+
+
+@jax.custom_jvp
+def _slope(z: Array) -> Array:
+    """The derivative of tanh, to the last digit where tanh itself has none left."""
+    e = jnp.exp(-2 * abs(z))
+    return 4 * e / (1 + e) ** 2
+
+
+@_slope.defjvp
+def _slope_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    slope = _slope(*primals)
+    return slope, -2 * tanh(*primals) * slope * tangents[0]
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -248,8 +263,7 @@ def _squash(z: Array, kinds: str) -> Array:
 def _squash_jvp(kinds: str, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (z,), (dz,) = primals, tangents
     scale = _scale(z, kinds)
-    t = tanh(z * scale)
-    return t * scale + (1 - scale), scale**2 * (1 - t) * (1 + t) * dz
+    return _squash(z, kinds), scale**2 * _slope(z * scale) * dz
 
 
 def together(*parts: Array) -> list[Array]:

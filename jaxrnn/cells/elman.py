@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, documented, name_of
+from jaxrnn.base import Array, Cell, DType, documented, name_of, split, zeros
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import kernels, linear, named
 from jaxrnn.checks import check_bool, sized
@@ -105,7 +104,7 @@ def make_elman(
         use_bias: bool = spec.use_bias,
     ) -> ElmanParams:
         drawn = kernels(
-            jax.random.split(key, 3),
+            split(key, 3),
             (input_size, hidden_size),
             1,
             dtype=dtype,
@@ -136,7 +135,7 @@ def zero_carry(params: ElmanParams, batch_shape: tuple[int, ...] = ()) -> Array:
       (2, 5)
     """
     kernel = params.recurrent_kernel
-    return jnp.zeros((*batch_shape, kernel.shape[0]), kernel.dtype)
+    return zeros(batch_shape, kernel.shape[0], kernel.dtype)
 
 
 def _project(params: ElmanParams, x: Array) -> Array:

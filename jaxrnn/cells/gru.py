@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, documented, name_of
+from jaxrnn.base import Array, Cell, DType, documented, name_of, split
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, kernels, linear, named, together
 from jaxrnn.cells.elman import zero_carry
@@ -181,7 +180,7 @@ def make_gru(
         reset_bias: float = 0.0,
         use_bias: bool = spec.use_bias,
     ) -> GRUParams:
-        keys = jax.random.split(key, 4)
+        keys = split(key, 4)
         drawn = kernels(
             keys[:3],
             (input_size, hidden_size),

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, documented, name_of
+from jaxrnn.base import Array, Cell, DType, documented, name_of, split, zeros
 from jaxrnn.cells.blocks import gates, kernels, linear, tanh, wide
 from jaxrnn.cells.lstm_records import LSTMGates
 from jaxrnn.checks import check_bool, check_choice, sized
@@ -156,7 +155,7 @@ def make_prototype(
         use_bias: bool = spec.use_bias,
     ) -> PrototypeParams:
         drawn = kernels(
-            jax.random.split(key, 3),
+            split(key, 3),
             (input_size, hidden_size),
             4,
             dtype=dtype,
@@ -170,7 +169,7 @@ def make_prototype(
 
     def carry(params: PrototypeParams, batch_shape: tuple[int, ...] = ()) -> Array:
         kernel = params.recurrent_kernel
-        return jnp.zeros((*batch_shape, kernel.shape[0]), wide(kernel.dtype))
+        return zeros(batch_shape, kernel.shape[0], wide(kernel.dtype))
 
     def read(s: Array) -> Array:
         return tanh(s) if bound == "squash" else s

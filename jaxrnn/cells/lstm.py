@@ -6,13 +6,14 @@ Every block of its fused kernels has a name, i, f, g or o, and what a cell lacks
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.base import Array, Cell, DType, documented, name_of
+from jaxrnn.base import Array, Cell, DType, documented, name_of, split, zeros
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, kernels, linear, named, wide
 from jaxrnn.cells.lstm_records import (
@@ -186,8 +187,8 @@ def make_lstm(
 
     def carry(params: Any, batch_shape: tuple[int, ...] = ()) -> Any:
         kernel = params.recurrent_kernel
-        h = jnp.zeros((*batch_shape, kernel.shape[0]), kernel.dtype)
-        c = jnp.zeros((*batch_shape, kernel.shape[1] // len(names)), wide(kernel.dtype))
+        h = zeros(batch_shape, kernel.shape[0], kernel.dtype)
+        c = zeros(batch_shape, kernel.shape[1] // len(names), wide(kernel.dtype))
         if not gate_recurrence:
             return LSTMCarry(h, c)
         return LSTMGateCarry(h, c, **{name: jnp.zeros(c.shape, h.dtype) for name in spec.gates})
@@ -307,7 +308,7 @@ def _init(
         shifts.append((at, -forget_bias if coupled else forget_bias))
     out = _output_size(spec.proj_size, size)
     drawn = kernels(
-        jax.random.split(key, 3),
+        split(key, 3),
         (input_size, size),
         len(spec.blocks),
         dtype=dtype,
@@ -329,7 +330,7 @@ def _init(
     if spec.proj_size:
         params = params._replace(projection_kernel=recurrent_init(k5, (size, out), dtype))
     if spec.gate_recurrence:
-        keys = jax.random.split(k6, count)
+        keys = split(k6, count)
         rows = [initializers.blocks(recurrent_init, k, (size, size), count, dtype) for k in keys]
         params = params._replace(gate_kernel=jnp.concatenate(rows))
     return params
@@ -369,9 +370,9 @@ def _checked(spec: LSTMSpec) -> LSTMSpec:
 def _check_bound(argument: str, value: Any) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument}: expected a positive number or None, got {value!r}")
-    if not value > 0:
+    if not float(value) > 0:
         raise ValueError(f"{argument}: expected a positive number or None, got {value!r}")
 
 

@@ -6,7 +6,7 @@ functions of a cell that a user wrote must speak for themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -150,7 +150,10 @@ def _of_another_kind(cell: Any, params: PyTree, expected: PyTree, argument: str)
     wanted, got = type(expected).__name__, type(params).__name__
     if got == wanted:
         got = repr(jax.tree.map(describe, params))
-    return f"{argument}: expected {wanted} of the cell {cell.name!r}, got {got}"
+    hint = ""
+    if isinstance(params, Mapping) and set(params) == set(getattr(expected, "_fields", ())):
+        hint = f"; {wanted}(**{argument}) has its fields"
+    return f"{argument}: expected {wanted} of the cell {cell.name!r}, got {got}{hint}"
 
 
 def _candidates(cell: Any, size: int, sizes: list[int], dtype: Any) -> Iterator[tuple[int, PyTree]]:

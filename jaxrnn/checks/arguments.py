@@ -236,7 +236,7 @@ def check_lengths(
 
 
 def check_start(argument: str, start: Any) -> Array:
-    """The index of a time step as an array, or TypeError unless it is one integer.
+    """The index of a time step as an array, or TypeError unless it is one integer, of 32 bits.
 
     Args:
       argument: the argument's name.
@@ -251,6 +251,8 @@ def check_start(argument: str, start: Any) -> Array:
         raise TypeError(f"{argument}: expected one integer, got {start!r}")
     if jnp.shape(start) != () or not jnp.issubdtype(jnp.result_type(start), jnp.integer):
         raise TypeError(f"{argument}: expected one integer, got {describe(start)}")
+    if isinstance(start, int | np.generic) and not -(2**31) <= int(start) < 2**31:
+        raise ValueError(f"{argument}: expected an int below 2**31 in size, got {start}")
     return jnp.asarray(start, jnp.int32)
 
 

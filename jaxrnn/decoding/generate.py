@@ -46,7 +46,14 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, select
-from jaxrnn.checks import check_bool, check_flags, check_key, check_lengths, check_positive
+from jaxrnn.checks import (
+    check_bool,
+    check_flags,
+    check_key,
+    check_lengths,
+    check_positive,
+    check_start,
+)
 from jaxrnn.decoding.autoregression import (
     COINS,
     Feedback,
@@ -239,7 +246,7 @@ def decode(
     if lengths is not None:
         lengths = check_lengths(lengths, time, batch)
     key = None if key is None else check_key("key", key)
-    start = jnp.asarray(start, jnp.int32)
+    start = check_start("start", start)
     run = partial(_decode, cell, feedback, embed, readout, forced)
     return once(
         run, params, inputs, known, carry, lengths, reset, reset_carry, key, start, probability
@@ -407,7 +414,7 @@ def generate(
     pad = check_end(feedback, end, pad, early_stop)
     lengths = check_prompt(prompt, lengths, feedback.batch)
     key = None if key is None else check_key("key", key)
-    start = jnp.asarray(start, jnp.int32)
+    start = check_start("start", start)
     check_known("inputs", inputs, len(prompt) - 1 + steps, feedback.batch, "P - 1 + steps")
 
     def run(

@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxrnn import checks
-from jaxrnn.base import Array, Cell, Params
+from jaxrnn.base import Array, Cell, Params, split
 from jaxrnn.cells import lstm
 from jaxrnn.graph.structure import Neighbours
 from jaxrnn.unroll import scan
@@ -52,7 +52,7 @@ def neighbourhood_init(
     if not hidden_sizes:
         raise ValueError("hidden_sizes: expected one for each of at least one level, got none")
     params, size = [], feature_size
-    keys = jax.random.split(key, len(hidden_sizes))
+    keys = split(key, len(hidden_sizes))
     for key, hidden_size in zip(keys[::-1], reversed(hidden_sizes), strict=True):
         level = cell.init(key, size, hidden_size, **options)
         dtype = jax.tree.leaves(level)[0].dtype
@@ -132,7 +132,7 @@ def neighbourhood(
         )
     if root is not None and (root.ndim != 2 or len(root) != len(children)):
         raise ValueError(f"root: expected shape {(len(children), 'R')}, got {root.shape}")
-    keys = (None,) * len(params) if shuffle is None else jax.random.split(shuffle, len(params))
+    keys = (None,) * len(params) if shuffle is None else split(shuffle, len(params))
     *above, deepest = zip(params, keys, strict=True)
     empty, nodes = (lengths == 0)[:, None], jnp.arange(len(children))
 

@@ -11,7 +11,20 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.base import Array, Carry, DType, Made, Params, PyTree, Spec, add, documented, name_of
+from jaxrnn.base import (
+    Array,
+    Carry,
+    DType,
+    Made,
+    Params,
+    PyTree,
+    Spec,
+    add,
+    documented,
+    name_of,
+    split,
+    zeros,
+)
 from jaxrnn.cells import LSTMCarry
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, linear, named, wide
@@ -208,16 +221,16 @@ def make_md_rnn(axes: int = 2, *, activation: str | Callable[[Array], Array] = "
         bias_init: initializers.Initializer = initializers.zeros,
         use_bias: bool = True,
     ) -> MDRNNParams:
-        k1, k2, k3 = jax.random.split(key, 3)
+        k1, k2, k3 = split(key, 3)
         square = (hidden_size, hidden_size)
         return MDRNNParams(
             kernel_init(k1, (input_size, hidden_size), dtype),
-            jnp.stack([recurrent_init(k, square, dtype) for k in jax.random.split(k2, axes)]),
+            jnp.stack([recurrent_init(k, square, dtype) for k in split(k2, axes)]),
             bias_init(k3, (hidden_size,), dtype) if use_bias else None,
         )
 
     def carry(params: MDRNNParams, batch_shape: tuple[int, ...] = ()) -> Array:
-        return jnp.zeros((*batch_shape, _hidden_size(params)), params.recurrent_kernel.dtype)
+        return zeros(batch_shape, _hidden_size(params), params.recurrent_kernel.dtype)
 
     def update(params: MDRNNParams, before: tuple[Array, ...], z: Array) -> Array:
         return phi(z).astype(before[0].dtype)
@@ -323,7 +336,7 @@ def make_md_lstm(
         forget_bias: float | None = None,
         use_bias: bool = True,
     ) -> MDLSTMParams:
-        k1, k2, k3, k4 = jax.random.split(key, 4)
+        k1, k2, k3, k4 = split(key, 4)
         if forget_bias is None:
             forget_bias = 1.0 if axes == 1 else -math.log(axes - 1)
         blocks = partial(initializers.blocks, gates=axes + 3, dtype=dtype)
@@ -334,14 +347,14 @@ def make_md_lstm(
             bias = blocks(bias_init, k3, one).at[forget].add(forget_bias)
         return MDLSTMParams(
             blocks(kernel_init, k1, (input_size, hidden_size)),
-            jnp.stack([blocks(recurrent_init, k, square) for k in jax.random.split(k2, axes)]),
+            jnp.stack([blocks(recurrent_init, k, square) for k in split(k2, axes)]),
             bias,
             initializers.blocks(peephole_init, k4, one, axes + 2, dtype) if peepholes else None,
         )
 
     def carry(params: MDLSTMParams, batch_shape: tuple[int, ...] = ()) -> LSTMCarry:
-        dtype, shape = params.recurrent_kernel.dtype, (*batch_shape, _hidden_size(params))
-        return LSTMCarry(jnp.zeros(shape, dtype), jnp.zeros(shape, wide(dtype)))
+        dtype, size = params.recurrent_kernel.dtype, _hidden_size(params)
+        return LSTMCarry(zeros(batch_shape, size, dtype), zeros(batch_shape, size, wide(dtype)))
 
     def recurrent(params: MDLSTMParams, before: tuple[LSTMCarry, ...]) -> Array:
         return _recurrent(params, [each.h for each in before])

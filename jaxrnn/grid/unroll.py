@@ -15,7 +15,7 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxrnn import checks
-from jaxrnn.base import Array, Carry, Cell, Made, Params, PyTree, Spec, documented, select
+from jaxrnn.base import Array, Carry, Cell, Made, Params, PyTree, Spec, documented, select, split
 from jaxrnn.checks import check_params
 from jaxrnn.grid.cells import GridCell
 from jaxrnn.unroll import scan as scan_sequence
@@ -70,7 +70,7 @@ class GridLayer(Made, _GridLayerFields):
           >>> len(layer.init(jax.random.key(0), 3, 5))
           4
         """
-        keys = jax.random.split(key, len(self.directions))
+        keys = split(key, len(self.directions))
         return tuple(self.cell.init(key, input_size, hidden_size, **options) for key in keys)
 
 

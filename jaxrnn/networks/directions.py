@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Cell, Layer, PyTree, Spec, check_cell, documented, restart, select
+from jaxrnn.base import (
+    Array,
+    Cell,
+    Layer,
+    PyTree,
+    Spec,
+    check_cell,
+    documented,
+    restart,
+    select,
+    split,
+)
 from jaxrnn.checks import arrays, check_choice, check_params, check_parts
 from jaxrnn.options import Options, step_keys, turn
 from jaxrnn.steps import Steps
@@ -218,7 +229,7 @@ def bidirectional(
     parts = Directions(cell, backward)
 
     def init(key: Array, input_size: int, hidden_size: int, **options: Any) -> Directions:
-        k1, k2 = jax.random.split(key)
+        k1, k2 = split(key, 2)
         return Directions(
             cell.init(k1, input_size, hidden_size, **options),
             backward.init(k2, input_size, hidden_size, **options),

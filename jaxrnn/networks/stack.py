@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, check_cell, documented
+from jaxrnn.base import (
+    Array,
+    Carry,
+    Cell,
+    DType,
+    Layer,
+    Params,
+    PyTree,
+    check_cell,
+    documented,
+    split,
+)
 from jaxrnn.checks import check_parts, check_positive
 from jaxrnn.networks.directions import Merge, bidirectional
 from jaxrnn.options import Options
@@ -42,7 +54,7 @@ def _rates(dropout: Rates, count: int) -> tuple[float, ...]:
     one = not isinstance(dropout, tuple | list)
     rates: tuple[Any, ...] = (dropout,) if one else tuple(dropout)
     for rate in rates:
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= float(rate) < 1:
             raise ValueError(f"dropout: expected a rate in [0, 1), got {rate!r}")
     if one and dropout and count == 1:
         raise ValueError(
@@ -141,7 +153,7 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
                 each = isinstance(hidden_size, tuple)
                 check_positive(f"hidden_size[{k}]" if each else "hidden_size", size)
         params = []
-        for cell, k, size in zip(cells, jax.random.split(key, count), sizes, strict=True):
+        for cell, k, size in zip(cells, split(key, count), sizes, strict=True):
             params.append(cell.init(k, input_size, size, dtype=dtype, **options))
             if len(params) < count:
                 shape = (*(1,) * (cell.axes - 1), input_size)

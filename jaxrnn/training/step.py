@@ -126,6 +126,7 @@ class Step:
         if self.fixed_batch and (key is not None or state is not None):
             raise ValueError("fixed_batch: expected a loss without key and state, got one with")
         _check_key(key)
+        _check_floating(params)
         params = _strong(params)
         opt_state = _strong(self.optimizer.init(params))
         optimizers.check_complex(params, opt_state)
@@ -261,6 +262,17 @@ class Step:
         )
         loss = jnp.where(empty, jnp.nan, of.value)
         return new, {"loss": loss, "grad_norm": norm, "skipped": skips, **of.aux.metrics}
+
+
+def _check_floating(params: Any) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            at = jax.tree_util.keystr(path)
+            raise TypeError(
+                f"params: expected floating leaves, got {jnp.result_type(leaf)} at params{at}; of "
+                "a Flax nnx module pass the parameters alone: graph, params, rest = "
+                "nnx.split(module, nnx.Param, ...), and nnx.merge(graph, params, rest) in the loss"
+            )
 
 
 def _check_key(key: Any) -> None:

@@ -97,7 +97,7 @@ FAULTS = {
     ),
     "params, the fields in a dict": (
         TypeError,
-        {"params: expected LSTMParams of the cell 'lstm', got dict; LSTMParams(**params) has its"},
+        {"params: expected LSTMParams of the cell 'lstm', got dict; jaxrnn.networks.params_from"},
         lambda: scan(PARAMS._asdict()),
     ),
     "carry, a number for the batch": (

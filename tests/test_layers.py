@@ -438,3 +438,27 @@ def test_a_network_is_exported_and_read_again():
     for time, batch in ((4, 2), (7, 1)):
         xs = jax.random.normal(jax.random.key(1), (time, batch, D))
         assert_close(again.call(params, xs), run(params, xs), "exported: ", 1e-6)
+
+
+def plain(tree):
+    """As orbax gives it back without a target."""
+    if hasattr(tree, "_asdict"):
+        return {name: plain(part) for name, part in tree._asdict().items()}
+    return [plain(part) for part in tree] if isinstance(tree, tuple) else tree
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_parameters_from_dicts_and_lists(use_bias):
+    net = stack(bidirectional(jaxrnn.learned_carry(gru)), stack(lstm, gru_reset_before))
+    params = net.init(jax.random.key(0), D, H, use_bias=use_bias)
+    with pytest.raises(TypeError, match="params_from makes parameters"):
+        jaxrnn.scan(net, plain(params), jnp.ones((T, B, D)))
+    assert_same(jaxrnn.networks.params_from(net, plain(params)), params, "plain")
+    by_place = {str(k): part for k, part in enumerate(plain(params))}
+    assert_same(jaxrnn.networks.params_from(net, by_place), params, "by place")
+    short = plain(params)
+    del short[1][0]["input_kernel"]
+    with pytest.raises(ValueError, match=r"tree\[1\]\[0\]: expected input_kernel, .*got recurr"):
+        jaxrnn.networks.params_from(net, short)
+    with pytest.raises(ValueError, match=r"tree: expected 0, 1, got 0$"):
+        jaxrnn.networks.params_from(net, short[:1])

@@ -150,10 +150,14 @@ def _of_another_kind(cell: Any, params: PyTree, expected: PyTree, argument: str)
     wanted, got = type(expected).__name__, type(params).__name__
     if got == wanted:
         got = repr(jax.tree.map(describe, params))
-    hint = ""
-    if isinstance(params, Mapping) and set(params) == set(getattr(expected, "_fields", ())):
-        hint = f"; {wanted}(**{argument}) has its fields"
-    return f"{argument}: expected {wanted} of the cell {cell.name!r}, got {got}{hint}"
+    return f"{argument}: expected {wanted} of the cell {cell.name!r}, got {got}{_plain(params)}"
+
+
+def _plain(params: PyTree) -> str:
+    """A hint for what a file gave back."""
+    if not isinstance(params, Mapping):
+        return ""
+    return "; jaxrnn.networks.params_from makes parameters of plain dicts and lists"
 
 
 def _candidates(cell: Any, size: int, sizes: list[int], dtype: Any) -> Iterator[tuple[int, PyTree]]:
@@ -226,7 +230,9 @@ def check_parts(
     """
     if not isinstance(params, tuple | list) or len(params) != len(cells):
         got = f"{len(params)}" if isinstance(params, tuple | list) else type(params).__name__
-        raise TypeError(f"{argument}: expected a tuple of {len(cells)} for {name!r}, got {got}")
+        raise TypeError(
+            f"{argument}: expected a tuple of {len(cells)} for {name!r}, got {got}{_plain(params)}"
+        )
     fields = getattr(cells, "_fields", None)
     ends = [f".{field}" for field in fields] if fields else [f"[{k}]" for k in range(len(cells))]
     names = [argument + end for end in ends]

@@ -1,6 +1,6 @@
 """What holds for every test: which doctests are oracle tests, what is begun first, what is kept.
 
-Doctests that import another library are oracle tests, as files of tests mark them. Tests that
+Doctests that need another library are oracle tests, as files of tests mark them. Tests that
 start processes take minutes; left to the end, they would keep one core waiting for another.
 """
 
@@ -9,7 +9,10 @@ import re
 import jax
 import pytest
 
-OTHERS = re.compile(r"^import .*\b(torch|onnx|onnxruntime|haiku|equinox|keras)\b", re.MULTILINE)
+OTHERS = re.compile(
+    r"^import .*\b(torch|onnx|onnxruntime|haiku|equinox|keras)\b|interop\.onnx\.export",
+    re.MULTILINE,
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks select
@@ -23,7 +26,11 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def forget_compiled():
-    """What one file compiled the next does not need: kept, it would fill gigabytes."""
+def forget_compiled(request):
+    """What one file compiled the next does not need: kept, it would fill gigabytes.
+
+    The docstrings' examples are small and alike.
+    """
     yield
-    jax.clear_caches()
+    if type(request.node).__name__ != "DoctestModule":
+        jax.clear_caches()

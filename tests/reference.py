@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxrnn
 from jaxrnn.cells import CELLS
@@ -19,6 +20,16 @@ KINDS = ("elman", "lstm", "gru_reset_before")
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiler options for what is compiled to be run once: references and rare options."""
 quick = partial(jax.jit, compiler_options=QUICK)
+
+
+def some(values, keep):
+    """All values for a parametrised test: those in `keep` always, the others among the slow."""
+    params = [v if type(v) is tuple else (v,) for v in values]
+    slow = pytest.mark.slow
+    return [
+        pytest.param(*p, marks=() if v in keep else slow)
+        for p, v in zip(params, values, strict=True)
+    ]
 
 
 def where(flags, on_true, on_false):

@@ -14,7 +14,7 @@ import jaxrnn
 from jaxrnn import ElmanParams, LSTMCarry, analysis, make_elman
 from jaxrnn.base import add
 from jaxrnn.cells import CELLS
-from tests.reference import assert_close, loop, quick, random_like
+from tests.reference import assert_close, loop, quick, random_like, some
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
@@ -59,7 +59,7 @@ NETS["learned_carry"] = jaxrnn.learned_carry(jaxrnn.lstm)
 
 @pytest.mark.parametrize(
     "name",
-    [*only({"gru_reset_before", "lstm_fgr"}), "stack", "learned_carry"],
+    [*only({"gru_reset_before"}), "stack", pytest.param("learned_carry", marks=pytest.mark.slow)],
 )
 def test_gradient_norms_are_those_of_a_loop_begun_at_every_step(name):
     cell = NETS[name]
@@ -283,7 +283,7 @@ def candidate(name, params, carry, z, gate):
     return np.tanh(z.nx + past)
 
 
-@pytest.mark.parametrize("name", GATED)
+@pytest.mark.parametrize("name", some(GATED, ("lstm", "gru", "lstm_fgr")))
 def test_the_states_follow_from_the_gates(name):
     """Every gate that a cell of the registry shows is what its update goes by."""
     cell = CELLS[name]

@@ -11,7 +11,7 @@ import pytest
 import jaxrnn
 
 ROOT = Path(__file__).parents[1]
-SLOW = ["docs/training.md"]
+SLOW = ["docs/training.md", "docs/devices.md"]
 PAGES = [
     pytest.param(page, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -10,7 +10,7 @@ import pytest
 import jaxrnn
 from jaxrnn import bidirectional, gru, lstm, rnn, stack
 from jaxrnn.cells import CELLS
-from tests.reference import SIZES, quick
+from tests.reference import SIZES, quick, some
 
 T, B, D, H = 5, 2, 3, 4
 KEY = jax.random.key(0)
@@ -539,7 +539,7 @@ def test_a_cell_that_changes_the_dtype_of_its_carry():
         scan(params, XS.astype(jnp.bfloat16), cell=cell)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", some(CELLS, ("lstm_projected", "gru", "lstm_reference")))
 def test_every_cell_checks_its_parameters(name):
     """A surplus feature, and a batch that is not the carry's, are told by name."""
     cell, (d, h) = CELLS[name], SIZES.get(name, (D, H))
@@ -639,6 +639,7 @@ def losses(cell, params, xs):
     return lambda params: of(*jaxrnn.scan(cell, params, xs)), plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [(), (B,)])
 @pytest.mark.parametrize("label", OUTPUTS)
 def test_a_cell_whose_output_is_no_function_of_its_state(label, batch):
@@ -654,6 +655,7 @@ def test_a_cell_whose_output_is_no_function_of_its_state(label, batch):
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.slow
 @pytest.mark.parametrize("label", OUTPUTS)
 def test_an_output_without_the_axes_of_its_state(label):
     """It works without a batch, however many steps there are; with one, that is said."""

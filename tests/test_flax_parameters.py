@@ -260,7 +260,8 @@ def test_initial_values_are_drawn_once():
         model.apply(partial, INPUTS)
 
 
-@pytest.mark.parametrize("logical", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("logical", [False, True])
 def test_partitioning(logical):
     P = jax.sharding.PartitionSpec
     init = jaxrnn.initializers

@@ -23,7 +23,7 @@ CASES = {
     "haiku_lstm": jaxrnn.lstm,
     "haiku_gru": jaxrnn.cells.gru_reset_before,
 }
-SLOW = ("torch_gru", "torch_rnn_relu", "torch_lstm_projected")
+SLOW = ("torch_lstm", "linen_lstm", "torch_gru", "torch_rnn_relu", "torch_lstm_projected")
 """Two layers in two directions, as another among the quick ones."""
 
 

@@ -11,7 +11,7 @@ import pytest
 import jaxrnn
 from jaxrnn import grid
 from jaxrnn.cells import LSTMCarry, LSTMParams
-from tests.reference import quick
+from tests.reference import quick, some
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
@@ -174,7 +174,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "sides", "backward"), CASES)
+@pytest.mark.parametrize(
+    ("name", "sides", "backward"), some(CASES, [*CASES[: len(CELLS)], CASES[-3], CASES[-1]])
+)
 def test_equals_the_loop_in_every_direction(name, sides, backward):
     cell, params = make(name, len(sides))
     xs = inputs(*sides, 2)
@@ -485,7 +487,7 @@ def test_grids_and_batches_without_elements():
     assert all(bool((leaf == 0).all()) for leaf in jax.tree.leaves(gradients))
 
 
-@pytest.mark.parametrize("axes", [1, 2, 4])
+@pytest.mark.parametrize("axes", some([1, 2, 4], (2,)))
 def test_init_lets_the_forget_gates_share_one(axes):
     init = quick(grid.make_md_lstm(axes, peepholes="diagonal").init, static_argnums=(1, 2))
     params = jax.tree.map(np.asarray, init(jax.random.key(0), D, H))

@@ -10,7 +10,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn import initializers
-from tests.reference import quick
+from tests.reference import quick, some
 
 KEY = jax.random.key(0)
 
@@ -70,7 +70,7 @@ ALL = {
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", some(["float32", "bfloat16", "float16"], ("bfloat16",)))
 def test_an_initializer_gives_the_dtype_asked_for_and_follows_its_key(name, dtype):
     draw = ALL[name]
     one, same, other = (draw(jax.random.key(seed), (4, 6), jnp.dtype(dtype)) for seed in (0, 0, 1))

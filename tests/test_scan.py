@@ -28,6 +28,7 @@ from tests.reference import (
     random_like,
     reference,
     scan,
+    some,
     with_gradients,
 )
 
@@ -336,8 +337,17 @@ ODD = {
 }
 
 
+QUICK = (
+    "output of the state and z",
+    "parameters in the update",
+    "leaves of one map alone",
+    "a counter, a flag and a key in the state",
+    "complex",
+)
+
+
 @exact
-@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("kind", some(ODD, QUICK))
 def test_cells_of_strangers(kind):
     """The engine looks into the cell; whatever it finds there, the loop is right."""
     cell, rng = ODD[kind], np.random.default_rng(4)

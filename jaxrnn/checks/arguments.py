@@ -235,12 +235,13 @@ def check_lengths(
     return jnp.clip(jnp.asarray(lengths, jnp.int32), 0, time)
 
 
-def check_start(argument: str, start: Any) -> Array:
+def check_start(argument: str, start: Any, *, rows: bool = False) -> Array:
     """The index of a time step as an array, or TypeError unless it is one integer, of 32 bits.
 
     Args:
       argument: the argument's name.
       start: what came.
+      rows: whether there may be one for each row.
 
     Example:
       >>> from jaxrnn.checks import check_start
@@ -249,7 +250,7 @@ def check_start(argument: str, start: Any) -> Array:
     """
     if not hasattr(start, "dtype") and not isinstance(start, int):
         raise TypeError(f"{argument}: expected one integer, got {start!r}")
-    if jnp.shape(start) != () or not jnp.issubdtype(jnp.result_type(start), jnp.integer):
+    if not jnp.issubdtype(jnp.result_type(start), jnp.integer) or (jnp.shape(start) and not rows):
         raise TypeError(f"{argument}: expected one integer, got {describe(start)}")
     if isinstance(start, int | np.generic) and not -(2**31) <= int(start) < 2**31:
         raise ValueError(f"{argument}: expected an int below 2**31 in size, got {start}")

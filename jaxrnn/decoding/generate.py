@@ -246,7 +246,7 @@ def decode(
     if lengths is not None:
         lengths = check_lengths(lengths, time, batch)
     key = None if key is None else check_key("key", key)
-    start = check_start("start", start)
+    start = check_start("start", start, rows=True)
     run = partial(_decode, cell, feedback, embed, readout, forced)
     return once(
         run, params, inputs, known, carry, lengths, reset, reset_carry, key, start, probability
@@ -414,7 +414,7 @@ def generate(
     pad = check_end(feedback, end, pad, early_stop)
     lengths = check_prompt(prompt, lengths, feedback.batch)
     key = None if key is None else check_key("key", key)
-    start = check_start("start", start)
+    start = check_start("start", start, rows=True)
     check_known("inputs", inputs, len(prompt) - 1 + steps, feedback.batch, "P - 1 + steps")
 
     def run(

@@ -17,6 +17,18 @@ SIZES = {}
 KINDS = ("elman", "lstm", "gru_reset_before")
 """One cell of each kind: one product; a carry of two parts; a product inside the update."""
 
+SAME = (
+    "lstm_nig",
+    "lstm_nfg",
+    "lstm_nog",
+    "lstm_niaf",
+    "lstm_noaf",
+    "lstm_pseudo",
+    "lstm_prototype",
+)
+FAMILIES = [n for n in CELLS if n not in SAME]
+"""Without the cells whose steps are those of another with an option less."""
+
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiler options for what is compiled to be run once: references and rare options."""
 quick = partial(jax.jit, compiler_options=QUICK)

@@ -1,7 +1,8 @@
 """One table: every cell of `jaxrnn.cells.CELLS` × what must be true of every cell.
 
 The reference is a plain Python loop over `cell.step` in float64 with random weights, random
-distinct biases and a random carry, D ≠ H. A cell added to the table is tested by being there.
+distinct biases and a random carry, D ≠ H. A cell added to the table is tested by being there;
+of those whose equations are another's with an option less, the values and what they are made of.
 """
 
 import copy
@@ -19,6 +20,7 @@ import jaxrnn
 from jaxrnn.cells import CELLS
 from jaxrnn.networks import Directions
 from tests.reference import (
+    FAMILIES,
     KINDS,
     SIZES,
     B,
@@ -39,18 +41,6 @@ from tests.reference import (
 
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
-SAME = (
-    "lstm_nig",
-    "lstm_nfg",
-    "lstm_nog",
-    "lstm_niaf",
-    "lstm_noaf",
-    "lstm_pseudo",
-    "lstm_prototype",
-)
-FAMILIES = [n for n in CELLS if n not in SAME]
-"""Without the cells whose steps are those of another with an option less."""
-
 
 @pytest.fixture(params=CELLS, scope="module")
 def name(request):
@@ -59,11 +49,11 @@ def name(request):
 
 
 @pytest.fixture(
-    params=[pytest.param(n, marks=() if n in KINDS else pytest.mark.slow) for n in CELLS],
+    params=[pytest.param(n, marks=() if n in KINDS else pytest.mark.slow) for n in FAMILIES],
     scope="module",
 )
 def thorough(request):
-    """Every cell among the slow tests, one of each kind among the others."""
+    """One cell of each family among the slow tests, one of each kind among the others."""
     return request.param
 
 

@@ -11,7 +11,7 @@ import pytest
 import jaxrnn
 from jaxrnn import training
 from jaxrnn.cells import CELLS
-from tests.reference import SIZES, B, T, assert_close, some
+from tests.reference import FAMILIES, SIZES, B, T, assert_close, some
 
 MODES = {
     "rank promotion": lambda: jax.numpy_rank_promotion("raise"),
@@ -55,7 +55,7 @@ def everything(net, sizes, key):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in (*CELLS, *NETS)],
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in (*FAMILIES, *NETS)],
 )
 def test_tracing(name, mode):
     net = CELLS.get(name) or NETS[name]

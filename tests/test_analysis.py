@@ -31,12 +31,6 @@ def example(cell, size=H, batch=(B,), time=T):
     return random_like((params, xs, carry), 1, 0.6)
 
 
-def only(names):
-    """All cells, those that are not named among the slow tests."""
-    slow = pytest.mark.slow
-    return [pytest.param(name, marks=() if name in names else slow) for name in CELLS]
-
-
 # Gradient norms.
 
 
@@ -54,12 +48,13 @@ def test_gradient_norms_of_a_linear_network_are_those_of_powers():
 
 
 NETS = {**CELLS, "stack": jaxrnn.stack(jaxrnn.lstm, jaxrnn.gru)}
+QUICK = ("gru_reset_before", "stack")
 NETS["learned_carry"] = jaxrnn.learned_carry(jaxrnn.lstm)
 
 
 @pytest.mark.parametrize(
     "name",
-    [*only({"gru_reset_before"}), "stack", pytest.param("learned_carry", marks=pytest.mark.slow)],
+    some(["gru_reset_before", "stack", "learned_carry", "lstm_fgr", "lstm", "elman"], QUICK),
 )
 def test_gradient_norms_are_those_of_a_loop_begun_at_every_step(name):
     cell = NETS[name]

@@ -42,6 +42,9 @@ from tests.reference import (
 pytestmark = pytest.mark.usefixtures("x64", "strict")
 
 
+DEEP = (*KINDS, "gru", "lstm_peephole_full", "lstm_projected", "lstm_prototype_normalized")
+
+
 @pytest.fixture(params=CELLS, scope="module")
 def name(request):
     """Module-wide, so that the tests of one cell run together and share what is cached."""
@@ -58,11 +61,11 @@ def thorough(request):
 
 
 @pytest.fixture(
-    params=[pytest.param(n, marks=() if n == "lstm" else pytest.mark.slow) for n in FAMILIES],
+    params=[pytest.param(n, marks=() if n == "lstm" else pytest.mark.slow) for n in DEEP],
     scope="module",
 )
 def deep(request):
-    """The same for what takes longest to compile: the LSTM, among the slow one of each family."""
+    """The same for what takes longest to compile: the LSTM, among the slow one of each kind."""
     return request.param
 
 

@@ -86,9 +86,12 @@ def test_linen_nnx_and_functional_agree(row):
     assert_forms_agree(*ROWS[row])
 
 
+STRIDE = 5  # prime to the numbers of choices: nearly every pair of choices comes
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("x64", "strict")
-@pytest.mark.parametrize("row", range(len(GRID)))
+@pytest.mark.parametrize("row", range(0, len(GRID), STRIDE))
 def test_forms_agree_everywhere(row):
     assert_forms_agree(*GRID[row])
 

@@ -50,8 +50,7 @@ def _filled(at: str, wanted: PyTree, tree: PyTree) -> PyTree:
     fields = getattr(wanted, "_fields", None)
     names = fields or [str(k) for k in range(len(wanted))]
     parts = _named(at, names, tree)
-    optional = "bias" if fields else None
-    missing = [n for n in names if n not in parts and (optional is None or optional not in n)]
+    missing = [n for n in names if n not in parts and not (fields and "bias" in n)]
     surplus = [n for n in parts if n not in names]
     if missing or surplus:
         raise ValueError(f"{at}: expected {', '.join(names)}, got {', '.join(parts) or 'nothing'}")
@@ -61,7 +60,8 @@ def _filled(at: str, wanted: PyTree, tree: PyTree) -> PyTree:
         else _filled(f"{at}.{n}" if fields else f"{at}[{n}]", w, parts[n])
         for n, w in zip(names, wanted, strict=True)
     ]
-    return type(wanted)(*found) if fields else tuple(found)
+    made: Any = type(wanted)
+    return made(*found) if fields else tuple(found)
 
 
 def _named(at: str, names: Sequence[str], tree: PyTree) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
-from jax import export
+from jax import export as _export
 
 from jaxrnn import cells, decoding, graph, grid, initializers, learning, networks, solvers
 from jaxrnn.base import Cell, Layer
@@ -59,14 +59,6 @@ from jaxrnn.learning import (
 from jaxrnn.networks import Directions, bidirectional, learned_carry, rnn, stack, summary
 from jaxrnn.solvers import sequential
 from jaxrnn.unroll import scan
-
-_REGISTERED: set[type] = {Cell, Layer, grid.GridCell, grid.GridLayer}  # no pytrees of arrays
-# So that what `jax.export` makes of a function of them can be written to a file.
-for _module in (cells, networks, grid, graph, decoding, learning):
-    for _name, _record in vars(_module).items():
-        if hasattr(_record, "_fields") and isinstance(_record, type) and _record not in _REGISTERED:
-            _REGISTERED.add(_record)
-            export.register_namedtuple_serialization(_record, serialized_name=f"jaxrnn.{_name}")
 
 if TYPE_CHECKING:
     from jaxrnn import analysis, data, interop, linen, nnx, training
@@ -136,6 +128,19 @@ __all__ = [
     "truncated_loss",
     "uoro",
 ]
+
+
+def _register() -> None:
+    """So that what `jax.export` makes of a function of our records can be written to a file."""
+    parts = cells, networks, grid, graph, decoding, learning
+    classes = {value for part in parts for value in vars(part).values() if isinstance(value, type)}
+    records = {value for value in classes if hasattr(value, "_fields")}
+    for record in records - {Cell, Layer, grid.GridCell, grid.GridLayer}:  # which hold functions
+        name = f"jaxrnn.{record.__name__}"
+        _export.register_namedtuple_serialization(record, serialized_name=name)
+
+
+_register()
 
 # They bring flax, optax, … when first used.
 _LAZY = {"analysis", "data", "interop", "linen", "nnx", "training"}

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import typing
 
-from jaxrnn.checks import check_flags, check_key, check_step
+from jaxrnn.checks import check_flags, check_key, check_start, check_step
 
 __all__ = [
     "Array",
@@ -433,7 +433,9 @@ def _step(
         initial = cell.carry(params, batch) if reset_carry is None else reset_carry
         flags = check_flags("reset", reset, batch, axes="(*batch,)")
         carry = restart(flags, check_step(cell, params, initial, x)[1], carry)
-    return cell.advance(params, carry, x, None if key is None else check_key("key", key), time)
+    if key is not None:
+        key, time = check_key("key", key), check_start("time", time, rows=True)
+    return cell.advance(params, carry, x, key, time)
 
 
 def batch_shape(cell: Any, x: PyTree) -> tuple[int, ...]:

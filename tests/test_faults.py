@@ -1,6 +1,7 @@
 """Bad input is a ValueError or TypeError that names the argument, what it expected, what came."""
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,10 @@ BOTH = rnn(lstm, 2, bidirectional=True)
 BOTH_PARAMS = BOTH.init(KEY, D, H)
 WITHOUT = BOTH_PARAMS[1].backward._replace(input_kernel=None)
 LEARNED = jaxrnn.learned_carry(TWO).init(KEY, D, H)
+
+
+def square(params, y, target):
+    return jnp.sum(y**2, axis=-1)
 
 
 def scan(params=PARAMS, xs=XS, carry=None, cell=lstm, **options):
@@ -669,3 +674,28 @@ def test_an_output_without_the_axes_of_its_state(label):
     told = f"cell: expected outputs with the batch axes (2,), got {shape} from 'own'"
     with pytest.raises(ValueError, match=re.escape(told)):
         jaxrnn.scan(bare, params, jax.random.normal(KEY, (T, B, D)))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda start: jaxrnn.generate(
+            lstm, PARAMS, XS, steps=2, readout=lambda h: h[..., :D], start=start
+        ),
+        lambda start: jaxrnn.decode(lstm, PARAMS, XS, key=KEY, start=start),
+        lambda start: jaxrnn.truncated(lstm, PARAMS, XS, k1=T, loss=square, start=start),
+        lambda start: jaxrnn.truncated_init(lstm, PARAMS, XS, k2=T, start=start),
+        lambda start: jaxrnn.rtrl(lstm, PARAMS, XS, loss=square, start=start),
+        lambda start: jaxrnn.rtrl_init(lstm, PARAMS, (B,), start=start),
+    ],
+    ids=["generate", "decode", "truncated", "truncated_init", "rtrl", "rtrl_init"],
+)
+def test_times_beyond_32_bits(run):
+    with pytest.raises(ValueError, match=r"start: expected an int below 2\*\*31 in size, got -42"):
+        run(-(42 * 10**9))
+
+
+def test_the_time_of_a_step_beyond_32_bits():
+    step = partial(lstm.step, PARAMS, lstm.carry(PARAMS, (B,)), XS[0], key=KEY)
+    with pytest.raises(ValueError, match=r"time: expected an int below 2\*\*31 in size"):
+        step(time=2**31)

@@ -12,7 +12,7 @@ from jax import lax
 
 from jaxrnn.base import Array, Carry, Cell, DType, Layer, Params, PyTree, check_cell, select
 from jaxrnn.cells.blocks import wide
-from jaxrnn.checks import check_carry, check_flags, check_inputs, check_lengths
+from jaxrnn.checks import check_carry, check_flags, check_inputs, check_lengths, check_start
 
 __all__ = ["Gradient", "Loss"]
 
@@ -76,8 +76,13 @@ def check_sequence(cell: Any, xs: Any) -> tuple[PyTree, int, tuple[int, ...]]:
     """The input as arrays, with T and the batch axes, after a check of it and of the cell."""
     check_cell("cell", cell, steps=True)
     xs = check_inputs(cell, "xs", xs, "(T, *batch")
+    return xs, *sizes(cell, xs)
+
+
+def sizes(cell: Any, xs: PyTree) -> tuple[int, tuple[int, ...]]:
+    """T and the batch axes of an input."""
     lead = jax.tree.leaves(xs)[0]
-    return xs, lead.shape[0], lead.shape[1 : lead.ndim - cell.axes]
+    return lead.shape[0], lead.shape[1 : lead.ndim - cell.axes]
 
 
 def check_targets(targets: PyTree, time: int, batch: tuple[int, ...]) -> PyTree:
@@ -114,28 +119,54 @@ class Flags(NamedTuple):
     reset: Callable[[Array], Array] | None
 
 
-def check_each_flag(
-    time: int, batch: tuple[int, ...], lengths: Any, mask: Any, reset: Any
-) -> tuple[Array | None, Array | None, Array | None]:
-    """Lengths, mask and reset as arrays, after a check."""
+class Given(NamedTuple):
+    """What a run over a whole sequence is given, checked: the arguments of those names."""
+
+    xs: PyTree
+    carry: Carry | None
+    targets: PyTree
+    lengths: Array | None
+    mask: Array | None
+    reset: Array | None
+    reset_carry: Carry | None
+    start: Array
+    key: Array | None
+
+    @property
+    def rows(self) -> tuple[PyTree, ...]:
+        """Those that a batch spread over devices spreads."""
+        return self[:-2]
+
+
+def check_given(
+    cell: Any,
+    xs: Any,
+    carry: Carry | None,
+    targets: PyTree,
+    lengths: Any,
+    mask: Any,
+    reset: Any,
+    reset_carry: Carry | None,
+    start: Any,
+    key: Array | None,
+) -> Given:
+    """The arguments as arrays, after a check of them and of the cell."""
+    xs, time, batch = check_sequence(cell, xs)
+    targets = check_targets(targets, time, batch)
     if mask is not None:
         mask = check_flags("mask", mask, (time, *batch))
     if reset is not None:
         reset = check_flags("reset", reset, (time, *batch))
     if lengths is not None:
         lengths = check_lengths(lengths, time, batch)
-    return lengths, mask, reset
+    check_reset_carry(reset, reset_carry)
+    start = check_start("start", start)
+    return Given(xs, carry, targets, lengths, mask, reset, reset_carry, start, key)
 
 
-def flags_at(
-    time: int,
-    batch: tuple[int, ...],
-    lengths: Array | None,
-    mask: Array | None,
-    reset: Array | None = None,
-) -> Flags:
-    """The flags of every step, as `jaxrnn.scan` understands them, after a check."""
-    lengths, mask, reset = check_each_flag(time, batch, lengths, mask, reset)
+def flags_at(batch: tuple[int, ...], given: Given) -> Flags:
+    """The flags of every step, as `jaxrnn.scan` understands them."""
+    lengths, mask, reset = given.lengths, given.mask, given.reset
 
     def within(flags: Array | None) -> Callable[[Array], Array]:
         def at(t: Array) -> Array:

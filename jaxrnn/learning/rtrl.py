@@ -24,20 +24,20 @@ import numpy as np
 from jax import lax
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, batch_shape, check_cell, select
-from jaxrnn.checks import check_carry, check_flags, check_inputs
+from jaxrnn.checks import check_carry, check_flags, check_inputs, check_start
 from jaxrnn.decoding.autoregression import identity
 from jaxrnn.learning.influence import Influence, exact, flat_cell
 from jaxrnn.learning.losses import (
+    Given,
     Gradient,
     Loss,
     add,
-    check_each_flag,
+    check_given,
     check_reset_carry,
-    check_sequence,
-    check_targets,
     finish,
     flags_at,
     loss_dtype,
+    sizes,
     start_carry,
     step_losses,
     zero_gradient,
@@ -136,7 +136,7 @@ def rtrl_init(
     inner = cell_params(params)
     keys = _row_keys(influence, key, _START, batch_shape)
     first = _begin(cell, inner, batch_shape, carry, influence, keys)
-    return RTRLState(*first, jnp.asarray(start, jnp.int32))
+    return RTRLState(*first, check_start("start", start))
 
 
 def _begin(
@@ -337,14 +337,10 @@ def rtrl(
       >>> bool(jax.numpy.allclose(forward.grads.bias, backward.grads.bias, rtol=1e-5))
       True
     """
-    xs, time, batch = check_sequence(cell, xs)
-    targets = check_targets(targets, time, batch)
-    lengths, mask, reset = check_each_flag(time, batch, lengths, mask, reset)
-    check_reset_carry(reset, reset_carry)
+    flags = lengths, mask, reset, reset_carry
+    given = check_given(cell, xs, carry, targets, *flags, start, key)
     check_influence(influence, key)
-    run = partial(_rtrl, cell, loss, influence, cell_params)
-    arrays = xs, carry, targets, lengths, mask, reset, reset_carry
-    return once(run, params, *arrays, key, jnp.asarray(start, jnp.int32))
+    return once(partial(_rtrl, cell, loss, influence, cell_params), params, given)
 
 
 def _rtrl(
@@ -353,28 +349,20 @@ def _rtrl(
     influence: Influence,
     cell_params: Callable[[Params], Params],
     params: Params,
-    xs: PyTree,
-    carry: Carry | None,
-    targets: PyTree,
-    lengths: Array | None,
-    mask: Array | None,
-    reset: Array | None,
-    reset_carry: Carry | None,
-    key: Array | None,
-    start: Array,
+    given: Given,
 ) -> tuple[Carry, Gradient]:
-    given = xs, carry, targets, lengths, mask, reset, reset_carry
-    params, gather = jax.vjp(lambda params: vary(params, *given), params)
-    xs, time, batch = check_sequence(cell, xs)
-    valid_at, reset_at = flags_at(time, batch, lengths, mask, reset)
+    params, gather = jax.vjp(lambda params: vary(params, *given.rows), params)
+    xs, targets = given.xs, given.targets
+    time, batch = sizes(cell, xs)
+    valid_at, reset_at = flags_at(batch, given)
     state = rtrl_init(
         cell,
         params,
         batch,
-        carry,
+        given.carry,
         influence=influence,
-        key=key,
-        start=start,
+        key=given.key,
+        start=given.start,
         cell_params=cell_params,
     )
 
@@ -393,9 +381,9 @@ def _rtrl(
             target=target,
             valid=None if valid_at is None else valid_at(t),
             reset=None if reset_at is None else reset_at(t),
-            reset_carry=reset_carry,
+            reset_carry=given.reset_carry,
             influence=influence,
-            key=key,
+            key=given.key,
             cell_params=cell_params,
         )
         return (state, add(total, part)), None

@@ -20,19 +20,21 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, select
-from jaxrnn.checks import check_flags, check_positive
+from jaxrnn.checks import check_flags, check_positive, check_start
 from jaxrnn.decoding.autoregression import identity
 from jaxrnn.learning.losses import (
+    Given,
     Gradient,
     Loss,
     add,
-    check_each_flag,
+    check_given,
     check_reset_carry,
     check_sequence,
     check_targets,
     finish,
     flags_at,
     loss_dtype,
+    sizes,
     start_carry,
     step_losses,
     zero_gradient,
@@ -120,7 +122,7 @@ def truncated_init(
         jax.tree.map(lambda leaf: jnp.zeros((kept, *leaf.shape[1:]), leaf.dtype), xs),
         nowhere,
         nowhere,
-        jnp.asarray(start, jnp.int32) - kept,
+        check_start("start", start) - kept,
     )
 
 
@@ -317,15 +319,11 @@ def truncated(
       >>> float(weight), grads["out"].shape
       (100.0, (5, 1))
     """
-    xs, time, batch = check_sequence(cell, xs)
-    targets = check_targets(targets, time, batch)
     check_positive("k1", k1)
     k2 = k1 if k2 is None else k2
-    lengths, mask, reset = check_each_flag(time, batch, lengths, mask, reset)
-    check_reset_carry(reset, reset_carry)
-    run = partial(_truncated, cell, k1, k2, loss, cell_params)
-    arrays = xs, carry, targets, lengths, mask, reset, reset_carry
-    return once(run, params, *arrays, key, jnp.asarray(start, jnp.int32))
+    flags = lengths, mask, reset, reset_carry
+    given = check_given(cell, xs, carry, targets, *flags, start, key)
+    return once(partial(_truncated, cell, k1, k2, loss, cell_params), params, given)
 
 
 def _truncated(
@@ -335,20 +333,12 @@ def _truncated(
     loss: Loss,
     cell_params: Callable[[Params], Params],
     params: Params,
-    xs: PyTree,
-    carry: Carry | None,
-    targets: PyTree,
-    lengths: Array | None,
-    mask: Array | None,
-    reset: Array | None,
-    reset_carry: Carry | None,
-    key: Array | None,
-    start: Array,
+    given: Given,
 ) -> tuple[Carry, Gradient]:
-    given = xs, carry, targets, lengths, mask, reset, reset_carry
-    params, gather = jax.vjp(lambda params: vary(params, *given), params)
-    xs, time, batch = check_sequence(cell, xs)
-    flags = flags_at(time, batch, lengths, mask, reset)
+    params, gather = jax.vjp(lambda params: vary(params, *given.rows), params)
+    xs, targets = given.xs, given.targets
+    time, batch = sizes(cell, xs)
+    flags = flags_at(batch, given)
     padded = flags.valid is not None or time % k1 > 0
 
     def chunk(n: Array) -> tuple[PyTree, PyTree, Array | None, Array | None]:
@@ -374,8 +364,8 @@ def _truncated(
             targets=goal,
             mask=valid,
             reset=restarts,
-            reset_carry=reset_carry,
-            key=key,
+            reset_carry=given.reset_carry,
+            key=given.key,
             cell_params=cell_params,
         )
 
@@ -388,9 +378,9 @@ def _truncated(
 
     example = jax.tree.map(lambda leaf: jnp.zeros((k1, *leaf.shape[1:]), leaf.dtype), xs)
     window = truncated_init(
-        cell, params, example, carry, k2=k2, start=start, cell_params=cell_params
+        cell, params, example, given.carry, k2=k2, start=given.start, cell_params=cell_params
     )
-    window = window if reset is not None else window._replace(reset=None)
+    window = window if given.reset is not None else window._replace(reset=None)
     total = zero_gradient(params, loss_dtype(xs))
     if time:
         first = window, total, jnp.zeros((), jnp.int32)
@@ -404,8 +394,8 @@ def _truncated(
         window.carry,
         mask=window.valid,
         reset=window.reset,
-        reset_carry=reset_carry,
-        key=key,
+        reset_carry=given.reset_carry,
+        key=given.key,
         start=window.time,
     )
     return carry, finish(total, params, gather)

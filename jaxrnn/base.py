@@ -25,6 +25,7 @@ __all__ = [
     "DType",
     "Layer",
     "Made",
+    "Matrix",
     "Params",
     "PyTree",
     "Spec",
@@ -207,6 +208,22 @@ def documented(constructor: Constructor) -> Constructor:
     return call  # type: ignore[return-value]
 
 
+class Matrix(NamedTuple):
+    r"""A coefficient that is a matrix, of a state that is one: :math:`A_t S_{t-1}`.
+
+    Attributes:
+      entries: A, ``(..., K, K)``, for a leaf of the carry ``(..., K, V)``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.base import Matrix
+      >>> Matrix(jnp.eye(3)).entries.shape
+      (3, 3)
+    """
+
+    entries: Array
+
+
 def _state(params: Any, carry: Any, z: Any) -> Any:
     """The output of a cell that does not say another: its whole state."""
     return carry
@@ -225,6 +242,7 @@ class _CellFields(NamedTuple, Generic[P, C]):
     randomize: Callable[[P, Any, Array], PyTree] | None = None
     axes: int = 1
     gates: Callable[[P, C, Any], PyTree] | None = None
+    bounds: Callable[[P, C, Any], C] | None = None
     spec: Spec | None = None
 
 
@@ -254,13 +272,17 @@ class Cell(Made, _CellFields[P, C], Generic[P, C]):
       update: ``update(params, carry, z) -> carry``.
       output: ``output(params, carry, z) -> y``; the carry itself if not given.
       coefficients: ``coefficients(params, z) -> (a, b)`` of a cell that is linear in its
-        state, :math:`s_t = a \odot s_{t-1} + b`, from the projected input alone; else None.
+        state, :math:`s_t = a \odot s_{t-1} + b`, from the projected input alone, trees like the
+        carry whose leaves broadcast to those of it, or `Matrix` in a; None for any other.
       sample: ``sample(params, key, batch) -> params``, drawn once a sequence; else None.
       randomize: ``randomize(params, z, key) -> z``, the random variables of a step bound to
         its projected input; else None.
       axes: how many trailing axes of x hold features: 3 of a two-dimensional convolution.
       gates: ``gates(params, carry, z) -> gates``, a NamedTuple of the activations that
         `update` goes by, to look at (see `jaxrnn.analysis.gate_traces`); None without gates.
+      bounds: ``bounds(params, start, count) -> carry``, what no part of the state can exceed
+        in magnitude, `count` steps after a state of the magnitudes `start`; infinity where
+        there is none. A solver that guesses states keeps to it; None without any.
       spec: what its constructor was given, a NamedTuple; None for a cell that no constructor
         made, or that was changed since. Cells are equal if their specs are, and are pickled
         and converted by them.

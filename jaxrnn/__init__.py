@@ -57,7 +57,7 @@ from jaxrnn.learning import (
     uoro,
 )
 from jaxrnn.networks import Directions, bidirectional, learned_carry, rnn, stack, summary
-from jaxrnn.solvers import sequential
+from jaxrnn.solvers import associative, newton, sequential
 from jaxrnn.unroll import scan
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ __all__ = [
     "LSTMParams",
     "Layer",
     "analysis",
+    "associative",
     "beam_search",
     "bidirectional",
     "cells",
@@ -110,6 +111,7 @@ __all__ = [
     "make_gru",
     "make_lstm",
     "networks",
+    "newton",
     "nnx",
     "rnn",
     "rtrl",

@@ -393,7 +393,8 @@ class Layer(Made, _LayerFields[P, C], Generic[P, C]):
       name: how errors call it.
       init: ``init(key, input_size, hidden_size, *, dtype, ...) -> params``.
       carry: ``carry(params, batch_shape=()) -> carry``.
-      sequence: ``sequence(params, xs, carry, options) -> (carry, ys, carries)``.
+      sequence: ``sequence(params, xs, carry, options) -> (carry, ys, kept)``; see
+        `jaxrnn.options.Options` and `jaxrnn.options.Kept`.
       advance: ``advance(params, carry, x, key, time) -> (carry, y)``, as that of a `Cell`;
         None for a layer that cannot step.
       stochastic: whether a key changes what the layer does.

@@ -157,7 +157,9 @@ def lstm_scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: Literal[False] = False,
+    return_status: Literal[False] = False,
     solver: Solver | None = None,
+    guess: LSTMCarry | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[LSTMCarry, Array]: ...
@@ -178,10 +180,35 @@ def lstm_scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: Literal[True],
+    return_status: Literal[False] = False,
     solver: Solver | None = None,
+    guess: LSTMCarry | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[LSTMCarry, Array, LSTMCarry]: ...
+
+
+@overload
+def lstm_scan(
+    params: LSTMParams,
+    xs: ArrayLike,
+    carry: LSTMCarry | tuple[ArrayLike, ArrayLike] | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    reset_carry: LSTMCarry | tuple[ArrayLike, ArrayLike] | None = None,
+    gaps: Literal["zero", "hold"] = "zero",
+    reverse: bool = False,
+    key: Array | None = None,
+    start: int | Array = 0,
+    return_carries: bool = False,
+    return_status: Literal[True],
+    solver: Solver | None = None,
+    guess: LSTMCarry | None = None,
+    chunk: int | None = None,
+    unroll: int = 1,
+) -> tuple[Any, ...]: ...
 
 
 def lstm_scan(
@@ -198,7 +225,9 @@ def lstm_scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: bool = False,
+    return_status: bool = False,
     solver: Solver | None = None,
+    guess: LSTMCarry | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> Any:
@@ -217,7 +246,9 @@ def lstm_scan(
       key: a PRNG key, of no use to a cell without noise.
       start: the absolute time of ``xs[0]``.
       return_carries: also return the carry after every step.
+      return_status: also return, last, how the solver fared.
       solver: who solves for the carries, `jaxrnn.sequential` if None.
+      guess: carries that the solution may be near, for `jaxrnn.newton`.
       chunk: steps per chunk, chosen if None.
       unroll: steps per loop iteration.
 
@@ -249,7 +280,9 @@ def lstm_scan(
         key=key,
         start=start,
         return_carries=return_carries,
+        return_status=return_status,
         solver=solver,
+        guess=guess,
         chunk=chunk,
         unroll=unroll,
     )
@@ -374,7 +407,9 @@ def gru_scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: Literal[False] = False,
+    return_status: Literal[False] = False,
     solver: Solver | None = None,
+    guess: Array | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[Array, Array]: ...
@@ -395,10 +430,35 @@ def gru_scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: Literal[True],
+    return_status: Literal[False] = False,
     solver: Solver | None = None,
+    guess: Array | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[Array, Array, Array]: ...
+
+
+@overload
+def gru_scan(
+    params: GRUParams,
+    xs: ArrayLike,
+    carry: ArrayLike | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    reset_carry: ArrayLike | None = None,
+    gaps: Literal["zero", "hold"] = "zero",
+    reverse: bool = False,
+    key: Array | None = None,
+    start: int | Array = 0,
+    return_carries: bool = False,
+    return_status: Literal[True],
+    solver: Solver | None = None,
+    guess: Array | None = None,
+    chunk: int | None = None,
+    unroll: int = 1,
+) -> tuple[Any, ...]: ...
 
 
 def gru_scan(
@@ -415,7 +475,9 @@ def gru_scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: bool = False,
+    return_status: bool = False,
     solver: Solver | None = None,
+    guess: Array | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> Any:
@@ -434,7 +496,9 @@ def gru_scan(
       key: a PRNG key, of no use to a cell without noise.
       start: the absolute time of ``xs[0]``.
       return_carries: also return the carry after every step.
+      return_status: also return, last, how the solver fared.
       solver: who solves for the carries, `jaxrnn.sequential` if None.
+      guess: carries that the solution may be near, for `jaxrnn.newton`.
       chunk: steps per chunk, chosen if None.
       unroll: steps per loop iteration.
 
@@ -466,7 +530,9 @@ def gru_scan(
         key=key,
         start=start,
         return_carries=return_carries,
+        return_status=return_status,
         solver=solver,
+        guess=guess,
         chunk=chunk,
         unroll=unroll,
     )
@@ -588,7 +654,9 @@ def elman_scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: Literal[False] = False,
+    return_status: Literal[False] = False,
     solver: Solver | None = None,
+    guess: Array | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[Array, Array]: ...
@@ -609,10 +677,35 @@ def elman_scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: Literal[True],
+    return_status: Literal[False] = False,
     solver: Solver | None = None,
+    guess: Array | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[Array, Array, Array]: ...
+
+
+@overload
+def elman_scan(
+    params: ElmanParams,
+    xs: ArrayLike,
+    carry: ArrayLike | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    reset_carry: ArrayLike | None = None,
+    gaps: Literal["zero", "hold"] = "zero",
+    reverse: bool = False,
+    key: Array | None = None,
+    start: int | Array = 0,
+    return_carries: bool = False,
+    return_status: Literal[True],
+    solver: Solver | None = None,
+    guess: Array | None = None,
+    chunk: int | None = None,
+    unroll: int = 1,
+) -> tuple[Any, ...]: ...
 
 
 def elman_scan(
@@ -629,7 +722,9 @@ def elman_scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: bool = False,
+    return_status: bool = False,
     solver: Solver | None = None,
+    guess: Array | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> Any:
@@ -648,7 +743,9 @@ def elman_scan(
       key: a PRNG key, of no use to a cell without noise.
       start: the absolute time of ``xs[0]``.
       return_carries: also return the carry after every step.
+      return_status: also return, last, how the solver fared.
       solver: who solves for the carries, `jaxrnn.sequential` if None.
+      guess: carries that the solution may be near, for `jaxrnn.newton`.
       chunk: steps per chunk, chosen if None.
       unroll: steps per loop iteration.
 
@@ -680,7 +777,9 @@ def elman_scan(
         key=key,
         start=start,
         return_carries=return_carries,
+        return_status=return_status,
         solver=solver,
+        guess=guess,
         chunk=chunk,
         unroll=unroll,
     )

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Carry
-from jaxrnn.solvers import Solver, sequential
+from jaxrnn.base import Array, Carry, PyTree
+from jaxrnn.solvers import Solver, Status
 
-__all__ = ["Options", "step_keys", "turn"]
+__all__ = ["Kept", "Options", "step_keys", "turn"]
+
+
+class Kept(NamedTuple):
+    """What a run hands back besides its carry and its outputs, where it was asked for.
+
+    A layer returns those of its parts in a tuple, or in `jaxrnn.Directions`.
+
+    Attributes:
+      carries: those after every step.
+      status: how the solver fared.
+
+    Example:
+      >>> from jaxrnn.options import Kept
+      >>> Kept.pick((Kept(1), Kept(2)), "carries")
+      (1, 2)
+    """
+
+    carries: PyTree = None
+    status: Status | None = None
+
+    @staticmethod
+    def pick(kept: PyTree, name: str) -> Any:
+        """One of the two, of all parts."""
+        each = lambda one: getattr(one, name) if isinstance(one, Kept) else one  # noqa: E731
+        return jax.tree.map(each, kept, is_leaf=lambda one: isinstance(one, Kept))
 
 
 class Options(NamedTuple):
@@ -27,8 +52,10 @@ class Options(NamedTuple):
       hold: whether the outputs of skipped steps are those of the last valid one.
       reverse: run from the last step to the first.
       return_carries: whether every carry is wanted.
-      solver: who solves for the carries.
+      return_status: whether it is wanted how the solver fared.
+      solver: who solves for the carries, or None to choose.
       chunk: steps per chunk, or None to choose.
+      guess: a guess of the carries, or None.
       path: where the parameters are in those of the whole network, for errors.
       inputs: what the inputs are called, likewise.
 
@@ -46,8 +73,10 @@ class Options(NamedTuple):
     hold: bool = False
     reverse: bool = False
     return_carries: bool = False
-    solver: Solver = sequential()
+    return_status: bool = False
+    solver: Solver | None = None
     chunk: int | None = None
+    guess: PyTree = None
     path: str = "params"
     inputs: str = "xs"
 
@@ -63,7 +92,8 @@ class Options(NamedTuple):
     def part(self, number: int, path: str) -> Options:
         """The options of one part of a network."""
         carry = None if self.reset_carry is None else self.reset_carry[number]
-        return self._replace(key=self.fold(number), reset_carry=carry, path=path)
+        guess = None if self.guess is None else self.guess[number]
+        return self._replace(key=self.fold(number), reset_carry=carry, guess=guess, path=path)
 
 
 def step_keys(key: Array, start: Array | int, time: int) -> Array:

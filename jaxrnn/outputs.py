@@ -8,8 +8,8 @@ from jax import lax
 
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, select
 from jaxrnn.checks import describe
-from jaxrnn.steps import Steps, depends, pre_activations
-from jaxrnn.trajectory import begin, by_chunk
+from jaxrnn.steps import Steps, begin, depends, pre_activations
+from jaxrnn.trajectory import by_chunk
 
 __all__ = ["outputs"]
 

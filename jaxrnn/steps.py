@@ -13,11 +13,15 @@ from jax.extend.core import Literal
 from jaxrnn.base import Array, Carry, Cell, Params, PyTree, add, select
 
 __all__ = [
+    "Linearized",
     "Parts",
     "Steps",
+    "before",
+    "begin",
     "depends",
     "divide",
     "linearize",
+    "perturbed",
     "pre_activations",
     "project",
     "reached",
@@ -91,6 +95,55 @@ def pre_activations(cell: Cell, params: Params, steps: Steps, before: Carry) -> 
     return add(project(cell, params, steps), cell.recurrent(params, before))
 
 
+def before(start: Carry, after: Carry, reverse: bool, size: int | None = 1) -> Carry:
+    """From the carries after every step to those before every `size`-th.
+
+    Args:
+      start: the carry before all of them.
+      after: those after each, leaves ``(T, ...)``.
+      reverse: whether the steps run from the last to the first.
+      size: steps; None for all there are.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.steps import before
+      >>> before(jnp.array(0), jnp.array([1, 2, 3]), False).tolist()
+      [0, 1, 2]
+    """
+
+    def one(s: Array, a: Array) -> Array:
+        if size is None:
+            return s[None]
+        if reverse:
+            return jnp.concatenate([a[size::size], s[None]])
+        return jnp.concatenate([s[None], a[size - 1 : -1 : size]])
+
+    return tree_map(one, start, after)
+
+
+def begin(start: Carry, again: Carry, carries: Carry, steps: Steps, reverse: bool) -> Carry:
+    """The carry that each of some steps begins with, its reset included.
+
+    Args:
+      start: the carry before the first of them.
+      again: the carry that a reset restarts from.
+      carries: those after each of them, leaves ``(T, *batch, ...)``.
+      steps: the steps.
+      reverse: whether they run from the last to the first.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.steps import Steps, begin
+      >>> begin(jnp.ones(1), jnp.zeros(1), jnp.array([[2.0], [3.0]]), Steps(None), False).tolist()
+      [[1.0], [2.0]]
+    """
+    held = before(start, carries, reverse)
+    if steps.reset is None:
+        return held
+    everywhere = tree_map(lambda a, b: jnp.broadcast_to(a, b.shape), again, held)
+    return select(steps.reset, everywhere, held)
+
+
 class Parts(NamedTuple):
     """A pytree as its leaves that can be differentiated, and the others.
 
@@ -135,10 +188,49 @@ def divide(tree: PyTree) -> Parts:
     return Parts([x for x, each in pairs if each], [x for x, each in pairs if not each], join)
 
 
-def linearize(
+class Linearized(NamedTuple):
+    r"""The tangent system of some steps, :math:`v_t = A_t v_{t-1} + b_t`.
+
+    Attributes:
+      coefficients: what each step needs, leaves ``(T, ...)``.
+      local: ``local(residuals, v, dz)``, the derivative of one step's update.
+      recurrent: ``recurrent(rest)``, the map R as a function of v.
+      rows: the map R of some v without batch axes, leaves ``(N, ...)``, where every leaf of the
+        carry has a derivative.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxrnn
+      >>> from jaxrnn.steps import linearize
+      >>> params = jaxrnn.elman.init(jax.random.key(0), 1, 1)
+      >>> system = linearize(jaxrnn.elman, params, jnp.zeros((3, 1)), jnp.zeros((3, 1)))
+      >>> [leaf.shape for leaf in system.coefficients[0]]
+      [(3, 1)]
+    """
+
+    coefficients: tuple[Any, Any, Any, Any]
+    local: Callable[..., list[Array]]
+    recurrent: Callable[[Any], Callable[[list[Array]], list[Array]]]
+    rows: Callable[[list[Array]], list[Array]]
+
+    @property
+    def homogeneous(self) -> tuple[Any, Any, Any, Any]:
+        """The coefficients without b."""
+        residuals, _, _, rest = self.coefficients
+        return residuals, None, None, rest
+
+    def apply(self, coefficients: Any, v: list[Array]) -> list[Array]:
+        """The next v: the tangents of those leaves of the carry that have any."""
+        residual, dz, direct, rest = coefficients
+        moved = self.recurrent(rest)(v)
+        moved = moved if dz is None else [a + b for a, b in zip(dz, moved, strict=True)]
+        new = self.local(residual, v, moved)
+        return new if direct is None else [a + b for a, b in zip(new, direct, strict=True)]
+
+
+def perturbed(
     cell: Cell, params: Params, held: Carry, steps: Steps, dparams: Any, dxs: Any
-) -> tuple[PyTree, Callable[[PyTree, list[Array]], list[Array]]]:
-    """The tangent system of some steps about the carries that they begin with.
+) -> tuple[PyTree, list[Array] | None]:
+    """Z of some steps at once, and its tangents where the carries that they begin with stay.
 
     Args:
       cell: the cell.
@@ -149,34 +241,57 @@ def linearize(
       dxs: the tangents of the inputs, alike.
 
     Returns:
-      ``(coefficients, apply)``: ``apply(coefficients[t], v)`` is the next v, the tangents of
-      those leaves of the carry that have any.
+      ``(z, dz)``, dz None where there are no tangents.
 
     Example:
       >>> import jax, jax.numpy as jnp, jaxrnn
-      >>> from jaxrnn.steps import Steps, linearize
-      >>> cell = jaxrnn.make_elman(activation="identity")
-      >>> params = jaxrnn.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5))
-      >>> steps = Steps(jnp.ones((3, 1)))
-      >>> coefficients, apply = linearize(cell, params, jnp.zeros((3, 1)), steps, None, None)
-      >>> first = jax.tree.map(lambda leaf: leaf[0], coefficients)
-      >>> apply(first, [jnp.ones(1)])[0].tolist()
-      [0.5]
+      >>> from jaxrnn.steps import Steps, perturbed
+      >>> params = jaxrnn.elman.init(jax.random.key(0), 3, 5)
+      >>> perturbed(jaxrnn.elman, params, jnp.ones((7, 5)), Steps(jnp.ones((7, 3))), None, None)[1]
     """
-    p, s, x = divide(params), divide(held), divide(steps.xs)
+    p, x = divide(params), divide(steps.xs)
 
     def pre(params: list[Array], xs: list[Array]) -> PyTree:
         mine = steps._replace(xs=x.join(xs, x.rest))
         return pre_activations(cell, p.join(params, p.rest), mine, held)
 
-    z = divide(pre(p.floats, x.floats))
     dz = _push(lambda *at: divide(pre(*at)).floats, (p.floats, x.floats), (dparams, dxs))
+    return pre(p.floats, x.floats), dz
+
+
+def linearize(
+    cell: Cell, params: Params, held: Carry, z: PyTree, dz: Any = None, dparams: Any = None
+) -> Linearized:
+    """The tangent system of some steps about the carries that they begin with.
+
+    Args:
+      cell: the cell.
+      params: its parameters.
+      held: the carry that each step begins with, leaves ``(T, *batch, ...)``.
+      z: what they update it with, alike.
+      dz: the tangents of those leaves of z that have any, or None.
+      dparams: those of the parameters, alike.
+
+    Returns:
+      A `Linearized`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxrnn
+      >>> from jaxrnn.steps import linearize
+      >>> cell = jaxrnn.make_elman(activation="identity")
+      >>> params = jaxrnn.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5))
+      >>> system = linearize(cell, params, jnp.zeros((3, 1)), jnp.ones((3, 1)))
+      >>> first = jax.tree.map(lambda leaf: leaf[0], system.coefficients)
+      >>> system.apply(first, [jnp.ones(1)])[0].tolist()
+      [0.5]
+    """
+    p, s, parts = divide(params), divide(held), divide(z)
 
     def update(params: Any, s_floats: Any, z_floats: Any, s_rest: Any, z_rest: Any) -> list[Array]:
-        carry, mine = s.join(s_floats, s_rest), z.join(z_floats, z_rest)
+        carry, mine = s.join(s_floats, s_rest), parts.join(z_floats, z_rest)
         return divide(cell.update(p.join(params, p.rest), carry, mine)).floats
 
-    points = (s.floats, z.floats), (s.rest, z.rest)
+    points = (s.floats, parts.floats), (s.rest, parts.rest)
     residuals, local, uses_params = _each_step(update, p.floats, *points)
     direct = None
     if uses_params:
@@ -191,20 +306,22 @@ def linearize(
 
         def recurrent(leaves: list[Array]) -> list[Array]:
             zh = cell.recurrent(params, s.join(leaves, s_rest))
-            return divide(add(z.join(zero_z, z_rest), zh)).floats
+            return divide(add(parts.join(zero_z, z_rest), zh)).floats
 
         return jax.linearize(recurrent, zero_s)[1]
 
-    fixed = None if s.rest else linear_part([], tree_map(lambda leaf: leaf[0], z.rest))
+    fixed = None if s.rest else linear_part([], tree_map(lambda leaf: leaf[0], parts.rest))
+    recurrent = lambda rest: fixed or linear_part(*rest)  # noqa: E731
 
-    def apply(coefficients: PyTree, v: list[Array]) -> list[Array]:
-        residual, dz, direct, rest = coefficients
-        moved = (fixed or linear_part(*rest))(v)
-        moved = moved if dz is None else [a + b for a, b in zip(dz, moved, strict=True)]
-        new = local(residual, v, moved)
-        return new if direct is None else [a + b for a, b in zip(new, direct, strict=True)]
+    def rows(v: list[Array]) -> list[Array]:
+        lead = s.floats[0].ndim + 1 - v[0].ndim  # time and batch axes
+        zero = parts.join(
+            [jnp.zeros(leaf.shape[lead:], leaf.dtype) for leaf in parts.floats], parts.rest
+        )
+        zh = lambda leaves: divide(add(zero, cell.recurrent(params, s.join(leaves, [])))).floats  # noqa: E731
+        return jax.vmap(jax.linearize(zh, [jnp.zeros_like(leaf[0]) for leaf in v])[1])(v)
 
-    return (residuals, dz, direct, points[1]), apply
+    return Linearized((residuals, dz, direct, points[1]), local, recurrent, rows)
 
 
 def _each_step(

@@ -36,11 +36,12 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 
-from jaxrnn.base import Array, Carry, Cell, Params, PyTree, add, restart, select
-from jaxrnn.solvers import Solver
-from jaxrnn.steps import Steps, divide, linearize, project
+from jaxrnn.base import Array, Carry, Cell, Params, PyTree
+from jaxrnn.solvers import Solver, Status, Tangents, Trajectory
+from jaxrnn.solvers.systems import pairs
+from jaxrnn.steps import Steps, before, begin, divide, linearize, perturbed, project
 
-__all__ = ["TRAJECTORY", "begin", "by_chunk", "trajectory"]
+__all__ = ["TRAJECTORY", "by_chunk", "trajectory"]
 
 TRAJECTORY = "jaxrnn_trajectory"
 """The checkpoint name of the carries, for `jax.checkpoint` policies."""
@@ -103,43 +104,6 @@ def _at(tree: PyTree, k: int) -> PyTree:
     return tree_map(lambda leaf: leaf[k], tree)
 
 
-def _before(start: Carry, after: Carry, reverse: bool, size: int | None = 1) -> Carry:
-    """From the carries after every step to those before every `size`-th."""
-
-    def one(s: Array, a: Array) -> Array:
-        if size is None:
-            return s[None]
-        if reverse:
-            return jnp.concatenate([a[size::size], s[None]])
-        return jnp.concatenate([s[None], a[size - 1 : -1 : size]])
-
-    return tree_map(one, start, after)
-
-
-def begin(start: Carry, again: Carry, carries: Carry, steps: Steps, reverse: bool) -> Carry:
-    """The carry that each of some steps begins with, its reset included.
-
-    Args:
-      start: the carry before the first of them.
-      again: the carry that a reset restarts from.
-      carries: those after each of them, leaves ``(T, *batch, ...)``.
-      steps: the steps.
-      reverse: whether they run from the last to the first.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxrnn.steps import Steps
-      >>> from jaxrnn.trajectory import begin
-      >>> begin(jnp.ones(1), jnp.zeros(1), jnp.array([[2.0], [3.0]]), Steps(None), False).tolist()
-      [[1.0], [2.0]]
-    """
-    held = _before(start, carries, reverse)
-    if steps.reset is None:
-        return held
-    everywhere = tree_map(lambda a, b: jnp.broadcast_to(a, b.shape), again, held)
-    return select(steps.reset, everywhere, held)
-
-
 def _flags(flags: PyTree, carry: Carry) -> PyTree:
     """The flags of a carry, for the list of its leaves that can be differentiated."""
     if flags is None or hasattr(flags, "shape"):
@@ -160,7 +124,8 @@ def trajectory(
     solver: Solver,
     reverse: bool = False,
     chunk: int | None = None,
-) -> tuple[Carry, Carry]:
+    guess: Carry | None = None,
+) -> tuple[Carry, Carry, Status | None]:
     """The last carry and every carry of a sequence of steps.
 
     As a Python loop, for ``reverse=False``::
@@ -180,9 +145,11 @@ def trajectory(
       solver: who solves for the carries, and for their tangents.
       reverse: run from the last step to the first.
       chunk: steps per chunk, fewer than there are; one chunk if None.
+      guess: a guess of the carries, for a solver that makes use of it.
 
     Returns:
-      ``(carry, carries)``: the last carry, and every one with a leading time axis.
+      ``(carry, carries, status)``: the last carry, every one with a leading time axis, and how
+      the solver fared, None for one without iterations.
 
     Example:
       >>> import jax, jaxrnn
@@ -190,11 +157,13 @@ def trajectory(
       >>> from jaxrnn.trajectory import trajectory
       >>> params = jaxrnn.gru.init(jax.random.key(0), 3, 5)
       >>> h = jaxrnn.gru.carry(params)
-      >>> h, hs = trajectory(jaxrnn.gru, params, h, h, Steps(jax.numpy.ones((7, 3))),
-      ...                    solver=jaxrnn.sequential())
+      >>> h, hs, _ = trajectory(jaxrnn.gru, params, h, h, Steps(jax.numpy.ones((7, 3))),
+      ...                       solver=jaxrnn.sequential())
       >>> h.shape, hs.shape
       ((5,), (7, 5))
     """
+    lead = jax.tree.leaves(steps.xs)[0]
+    rank = lead.ndim - 1 - cell.axes
     parts = [divide(tree) for tree in (params, initial, again, steps.xs)]
     joins = [part.join for part in parts]  # and no values: what is defined below refers to itself
     state = joins[1]
@@ -202,30 +171,29 @@ def trajectory(
     def join(floats: list[list[Any]], rest: tuple[Any, ...]) -> tuple[Any, ...]:
         trees = zip(joins, floats, rest[0], strict=True)
         params, initial, again, xs = (join(mine, others) for join, mine, others in trees)
-        return params, initial, again, Steps(xs, *rest[1])
+        return params, initial, again, Steps(xs, *rest[1]), rest[2]
 
     @jax.custom_jvp
     def solve(floats: list[list[Any]], rest: tuple[Any, ...]) -> tuple[list[Any], ...]:
-        params, initial, again, steps = join(floats, rest)
+        params, initial, again, steps, guess = join(floats, rest)
 
-        def piece(carry: Carry, steps: Steps, start: None) -> tuple[Carry, Carry]:
-            def advance(held: Carry, step: tuple[Any, ...]) -> Carry:
-                z, valid, reset = step
-                held = restart(reset, again, held)
-                new = cell.update(params, held, add(z, cell.recurrent(params, held)))
-                return select(valid, new, held)
+        def piece(carry: Carry, part: tuple[Steps, Carry], start: None) -> tuple[Carry, Any]:
+            steps, guess = part
+            z = project(cell, params, steps)
+            flags = steps.valid, steps.reset, reverse, rank
+            system = Trajectory(cell, params, carry, again, z, *flags, guess)
+            last, carries, status = solver.solve(system)
+            return last, (carries, _spread(status, carries))
 
-            inputs = project(cell, params, steps), steps.valid, steps.reset
-            return solver.solve(advance, carry, inputs, reverse)
-
-        last, carries = by_chunk(piece, initial, steps, None, chunk, reverse)
-        return (*divide(last)[:2], *divide(carries)[:2])
+        last, (carries, each) = by_chunk(piece, initial, (steps, guess), None, chunk, reverse)
+        status = None if each is None else Status.of_windows(each)
+        return (*divide(last)[:2], *divide(carries)[:2], status)
 
     @partial(solve.defjvp, symbolic_zeros=True)
     def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        last, last_rest, carries, carries_rest = solve(*primals)
+        last, last_rest, carries, carries_rest, status = solve(*primals)
         last, carries = checkpoint_name((last, carries), TRAJECTORY)
-        params, initial, again, steps = join(*primals)
+        params, initial, again, steps, _ = join(*primals)
         every = state(carries, carries_rest)
         dparams, dinitial, dagain, dxs = map(_tangent, tangents[0], primals[0])
         zeros = [jnp.zeros_like(leaf) for leaf in primals[0][1]]
@@ -234,30 +202,48 @@ def trajectory(
         def piece(v: list[Array], part: tuple[Any, ...], start: Carry) -> tuple[Any, Any]:
             steps, dxs, carries = part
             held = begin(start, again, carries, steps, reverse)
-            coefficients, apply = linearize(cell, params, held, steps, dparams, dxs)
-
-            def advance(v: list[Array], step: tuple[Any, ...]) -> list[Array]:
-                coefficients, valid, reset = step
-                v = restart(reset, dagain, v)
-                return select(valid, apply(coefficients, v), v)
-
+            z, dz = perturbed(cell, params, held, steps, dparams, dxs)
+            system = linearize(cell, params, held, z, dz, dparams)
+            maps = None
+            if cell.coefficients is not None:
+                maps = partial(_maps, cell, params, steps, initial)
             flags = _flags(steps.valid, initial), _flags(steps.reset, initial)
-            return solver.linear(advance, v, (coefficients, *flags), reverse)
+            time = jax.tree.leaves(carries)[0].shape[0]
+            return solver.linear(Tangents(system, time, v, dagain, *flags, reverse, rank, maps))
 
         if chunk is not None:  # what is rebuilt for one chunk is not kept for the others
             piece = jax.checkpoint(
                 piece, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False
             )
-        first = _before(initial, every, reverse, chunk)
+        first = before(initial, every, reverse, chunk)
         v, vs = by_chunk(piece, dinitial, (steps, dxs, every), first, chunk, reverse)
-        solution = last, last_rest, carries, carries_rest
-        return solution, (v, _nothing(last_rest), vs, _nothing(carries_rest))
+        solution = last, last_rest, carries, carries_rest, status
+        return solution, (v, _nothing(last_rest), vs, _nothing(carries_rest), _none(status))
 
     floats = [part.floats for part in parts]
-    last, last_rest, carries, carries_rest = solve(
-        floats, ([part.rest for part in parts], tuple(steps[1:]))
+    rest = [part.rest for part in parts], tuple(steps[1:]), lax.stop_gradient(guess)
+    last, last_rest, carries, carries_rest, status = solve(floats, rest)
+    return state(last, last_rest), state(carries, carries_rest), status
+
+
+def _spread(status: Status | None, carries: Carry) -> Status | None:
+    """That of one window, for every step of it: its iterations in the first."""
+    if status is None:
+        return None
+    time = jax.tree.leaves(carries)[0].shape[0]
+    first = jnp.arange(time) == 0
+    wide = Status(*(jnp.broadcast_to(leaf, (time,)) for leaf in status))
+    return wide._replace(iterations=jnp.where(first, wide.iterations, 0))
+
+
+def _maps(cell: Cell, params: Params, steps: Steps, like: Carry) -> list[Any]:
+    """The A of a cell that is linear in its state, for the leaves that can be differentiated."""
+    each = zip(
+        pairs(cell, params, project(cell, params, steps), like)[0],
+        jax.tree.leaves(like),
+        strict=True,
     )
-    return state(last, last_rest), state(carries, carries_rest)
+    return [a for a, leaf in each if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
 
 def _is_zero(tangent: Any) -> bool:
@@ -275,3 +261,14 @@ def _tangent(tangents: list[Any], primals: list[Any]) -> list[Array] | None:
 def _nothing(leaves: list[Any]) -> list[Any]:
     """The tangents of what has none."""
     return [np.zeros(leaf.shape, jax.dtypes.float0) for leaf in leaves]
+
+
+def _none(status: Status | None) -> Status | None:
+    """The tangent of a status: it has none, or is of no use."""
+    if status is None:
+        return None
+    return Status(
+        *_nothing([status.iterations]),
+        jnp.zeros_like(status.residual),
+        *_nothing([status.converged]),
+    )

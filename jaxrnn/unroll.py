@@ -23,16 +23,13 @@ from jaxrnn.base import (
     select,
 )
 from jaxrnn.closures import hoist
-from jaxrnn.options import Options, step_keys, turn
+from jaxrnn.options import Kept, Options, step_keys, turn
 from jaxrnn.outputs import outputs
-from jaxrnn.solvers import Solver, sequential
+from jaxrnn.solvers import Solver, Status, choose, sequential
 from jaxrnn.steps import Steps
 from jaxrnn.trajectory import trajectory
 
 __all__ = ["run", "scan", "unroll"]
-
-CHUNK_BYTES = 2 << 20  # projected inputs of a chunk stay in a core's second-level cache
-CHUNK_MAX = 40  # a batch that `vmap` adds is not seen, so its chunks must be modest anyway
 
 P = TypeVar("P")
 C = TypeVar("C")
@@ -55,7 +52,9 @@ def scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: Literal[False] = False,
+    return_status: Literal[False] = False,
     solver: Solver | None = None,
+    guess: C | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[C, Array]: ...
@@ -77,7 +76,9 @@ def scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: Literal[True],
+    return_status: Literal[False] = False,
     solver: Solver | None = None,
+    guess: C | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[C, Array, C]: ...
@@ -98,8 +99,10 @@ def scan(
     reverse: bool = False,
     key: Array | None = None,
     start: int | Array = 0,
-    return_carries: bool,
+    return_carries: bool = False,
+    return_status: bool = False,
     solver: Solver | None = None,
+    guess: C | None = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> tuple[Any, ...]: ...
@@ -120,7 +123,9 @@ def scan(
     key: Array | None = None,
     start: int | Array = 0,
     return_carries: bool = False,
+    return_status: bool = False,
     solver: Solver | None = None,
+    guess: Any = None,
     chunk: int | None = None,
     unroll: int = 1,
 ) -> Any:
@@ -163,10 +168,17 @@ def scan(
         the key alone, so a sequence run in pieces, each with its ``start``, agrees with the
         whole.
       return_carries: also return the carry after every step.
-      solver: who solves for the carries; `jaxrnn.sequential`, one step after the other, if
-        None.
-      chunk: steps per chunk: the unit in which inputs are projected and gradients rebuilt.
-        Chosen from the sizes if None. It changes memory and speed, not the function.
+      return_status: also return, last, how the solver fared, a `jaxrnn.solvers.Status`; of a
+        layer, those of its parts.
+      solver: who solves for the carries: `jaxrnn.sequential`, one step after the other;
+        `jaxrnn.associative`, parallel in time, for cells that are linear in their state;
+        `jaxrnn.newton`, parallel in time for any. If None, sequential, but associative for a cell
+        that is linear in its state where JAX's default backend is an accelerator.
+      guess: carries that the solution may be near, as `return_carries` gives them, for
+        `jaxrnn.newton`: those of the parameters before a training step save most iterations.
+      chunk: steps per chunk: the unit in which inputs are projected and gradients rebuilt, and
+        for which a parallel solver solves at once. Chosen from the sizes if None. It changes
+        memory and speed, not the function.
       unroll: steps per loop iteration of the sequential solver, as in `lax.scan`.
 
     Returns:
@@ -176,7 +188,8 @@ def scan(
 
     Raises:
       TypeError: for a wrong type or dtype, or parameters or a carry of another structure.
-      ValueError: for a wrong shape, lengths outside 0..T, or a chunk or unroll below 1.
+      ValueError: for a wrong shape, lengths outside 0..T, a chunk or unroll below 1, or a solver
+        that cannot solve for this cell.
 
     Example:
       >>> import jax, jaxrnn
@@ -196,14 +209,25 @@ def scan(
     xs = checks.check_inputs(cell, "xs", xs, "(T, *batch")
     checks.check_bool("reverse", reverse)
     checks.check_bool("return_carries", return_carries)
+    checks.check_bool("return_status", return_status)
     checks.check_choice("gaps", gaps, ("zero", "hold"))
     checks.check_positive("unroll", unroll)
     if chunk is not None:
         checks.check_positive("chunk", chunk)
-    if solver is None:
-        solver = sequential(unroll=unroll)
-    elif not isinstance(solver, Solver):
+    if solver is not None and not isinstance(solver, Solver):
         raise TypeError(f"solver: expected a Solver, such as jaxrnn.sequential(), got {solver!r}")
+    if solver is None and unroll != 1:
+        solver = sequential(unroll=unroll)
+    elif unroll != 1:
+        raise ValueError(
+            f"unroll: expected 1 with a solver, got {unroll}; jaxrnn.sequential(unroll={unroll}) "
+            "is one that does"
+        )
+    if guess is not None and (solver is None or not solver.guesses):
+        raise ValueError(
+            "guess: expected it only with a solver that makes use of one, jaxrnn.newton(), got "
+            f"solver={solver if solver is None else solver.name}"
+        )
     lead = jax.tree.leaves(xs)[0]
     time, *batch = lead.shape[: lead.ndim - cell.axes]
     whole = (time, *batch)
@@ -231,16 +255,19 @@ def scan(
         gaps == "hold",
         bool(reverse),
         bool(return_carries),
+        bool(return_status),
         solver,
         chunk,
+        guess,
     )
-    carry, ys, carries = run(cell, params, xs, carry, options)
-    return (carry, ys, carries) if return_carries else (carry, ys)
+    carry, ys, kept = run(cell, params, xs, carry, options)
+    wanted = (("carries", return_carries), ("status", return_status))
+    return carry, ys, *(Kept.pick(kept, name) for name, want in wanted if want)
 
 
 def run(
     cell: Cell | Layer, params: Params, xs: PyTree, carry: Carry | None, options: Options
-) -> tuple[Carry, PyTree, Carry]:
+) -> tuple[Carry, PyTree, PyTree]:
     """`scan` with its options checked: what layers call for the cells they are made of.
 
     Args:
@@ -251,7 +278,7 @@ def run(
       options: the checked options.
 
     Returns:
-      ``(carry, ys, carries)``, carries None unless asked for.
+      ``(carry, ys, kept)``, a `jaxrnn.options.Kept`, or of a layer those of its parts.
 
     Raises:
       TypeError: for parameters or a carry of another structure or dtype.
@@ -283,6 +310,11 @@ def run(
     again = options.reset_carry
     if again is None and options.reset is not None:
         again = cell.carry(params, batch)
+    if options.guess is not None:
+        every = tree_map(
+            lambda leaf: jax.ShapeDtypeStruct((lead.shape[0], *leaf.shape), leaf.dtype), initial
+        )
+        checks.check_matches("guess", options.guess, every)
     keys = None
     if options.key is not None and cell.randomize is not None:
         keys = step_keys(options.key, options.start, lead.shape[0])
@@ -293,7 +325,7 @@ def run(
 
 def unroll(
     cell: Cell, params: Params, initial: Carry, again: Carry | None, steps: Steps, options: Options
-) -> tuple[Carry, PyTree, Carry]:
+) -> tuple[Carry, PyTree, Kept]:
     """The trajectory of a cell and its outputs.
 
     Args:
@@ -305,7 +337,7 @@ def unroll(
       options: of these only how to run: what `steps` has is not looked at again.
 
     Returns:
-      ``(carry, ys, carries)``, as `run`.
+      ``(carry, ys, kept)``, as `run`.
 
     Example:
       >>> import jax, jaxrnn
@@ -317,33 +349,37 @@ def unroll(
       >>> unroll(jaxrnn.gru, params, h, None, Steps(jax.numpy.ones((7, 3))), Options())[1].shape
       (7, 5)
     """
-    how = options.hold, options.reverse, options.return_carries, options.chunk, options.solver
+    solver = choose(cell) if options.solver is None else options.solver
+    solver.check(cell)
+    wanted = options.return_carries, options.return_status
+    how = options.hold, options.reverse, wanted, options.chunk, solver
     hoisted = hoist(cell, params, initial, steps.xs, steps.keys)
     if hoisted is None:
-        return _unroll(cell, *how, params, initial, again, steps)
+        return _unroll(cell, *how, params, initial, again, steps, options.guess)
     cell, params = hoisted
-    return _unrolled(cell, *how, params, initial, again, steps)
+    return _unrolled(cell, *how, params, initial, again, steps, options.guess)
 
 
 def _unrolled(
     cell: Cell,
     hold: bool,
     reverse: bool,
-    return_carries: bool,
+    wanted: tuple[bool, bool],
     chunk: int | None,
     solver: Solver,
     params: Params,
     initial: Carry,
     again: Carry,
     steps: Steps,
-) -> tuple[Carry, PyTree, Carry]:
+    guess: Carry,
+) -> tuple[Carry, PyTree, Kept]:
     time = jax.tree.leaves(steps.xs)[0].shape[0]
     if isinstance(time, int) and time == 0:
         one = tree_map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), steps)
-        rest = (cell, hold, reverse, return_carries, chunk, solver)
-        shapes = jax.eval_shape(partial(_unrolled, *rest), params, initial, again, one)[1:]
-        empty = tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), shapes)
-        return initial, *empty
+        rest = (cell, hold, reverse, (wanted[0], False), chunk, solver)
+        shapes = jax.eval_shape(partial(_unrolled, *rest), params, initial, again, one, None)[1:]
+        ys, kept = tree_map(lambda leaf: jnp.zeros((0, *leaf.shape[1:]), leaf.dtype), shapes)
+        return initial, ys, kept._replace(status=Status.direct() if wanted[1] else None)
     end = None
     if reverse and steps.reset is not None:
         end, reset = turn(steps.reset)
@@ -352,15 +388,19 @@ def _unrolled(
     zx, z, after = jax.eval_shape(partial(_probe, cell), params, initial, again, *one)
     initial = tree_map(_settle, initial, after)
     again = None if again is None else tree_map(_settle, again, after)
-    size = _chunk(zx, time) if chunk is None else chunk
+    lead = jax.tree.leaves(one[0])[0]
+    size = solver.window(zx, after, lead.ndim - cell.axes, time) if chunk is None else chunk
     if not isinstance(time, int) or (size is not None and size >= time):
         size = None
-    last, carries = trajectory(
-        cell, params, initial, again, steps, solver=solver, reverse=reverse, chunk=size
+    last, carries, status = trajectory(
+        cell, params, initial, again, steps, solver=solver, reverse=reverse, chunk=size, guess=guess
     )
     about = initial, again, carries
     ys = outputs(cell, params, about, steps, z, chunk=size, reverse=reverse, hold=hold)
-    return restart(end, again, last), ys, carries if return_carries else None
+    kept = Kept(carries if wanted[0] else None)
+    if wanted[1]:
+        kept = kept._replace(status=status or Status.direct())
+    return restart(end, again, last), ys, kept
 
 
 _unroll = partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))(_unrolled)
@@ -386,14 +426,3 @@ def _settle(leaf: Array, after: Any) -> Array:
         return leaf
     zeros = jnp.zeros_like(after)
     return leaf if jax.typeof(leaf) == jax.typeof(zeros) else leaf + zeros
-
-
-def _chunk(zx: PyTree, time: Any) -> int | None:
-    """Steps per chunk: projected inputs that fit the cache, dividing T where that can be."""
-    leaves = jax.tree.leaves(zx)
-    sizes = [leaf.size * leaf.dtype.itemsize for leaf in leaves]
-    if not all(isinstance(size, int) for size in (*sizes, time)):
-        return None  # of a symbolic shape nothing can be said
-    most = min(CHUNK_MAX, CHUNK_BYTES // max(sum(sizes), 1), time)
-    divisors = [n for n in range(max(1, most // 2), most + most // 8 + 1) if time % n == 0]
-    return min(divisors, key=lambda n: abs(n - most), default=max(1, most))

@@ -14,7 +14,7 @@ from jaxrnn._flax.carries import fit_carry, from_flax, to_flax
 from jaxrnn._flax.names import Items, Size, names_of, template
 from jaxrnn.base import Array, Carry, Cell, Layer, Params, PyTree
 from jaxrnn.checks import check_lengths
-from jaxrnn.options import Options
+from jaxrnn.options import Kept, Options
 from jaxrnn.unroll import run, scan
 
 __all__ = ["Call", "check_inputs", "network", "parts", "run_layer", "step", "through", "unroll"]
@@ -110,8 +110,9 @@ def run_layer(
     Flax's tables show keyword arguments and dicts by name.
     """
     given = Options(**options)
-    last, ys, carries = run(through(cell, modules), params, xs, from_flax(carry), given)
+    last, ys, kept = run(through(cell, modules), params, xs, from_flax(carry), given)
     done = {"carry": to_flax(last), "ys": ys}
+    carries = Kept.pick(kept, "carries")
     return done | {"carries": to_flax(carries)} if given.return_carries else done
 
 

@@ -5,6 +5,7 @@ pictures are thin functions that draw those arrays on a matplotlib Axes.
 """
 
 from jaxrnn.analysis.gradients import GradientNorms, gradient_norms, vanishing_bound
+from jaxrnn.analysis.lyapunov import lyapunov_exponent
 from jaxrnn.analysis.memory import MemoryHorizon, memory_horizon, receptive_field
 from jaxrnn.analysis.plots import plot_gates, plot_gradient_norms, plot_singular_values
 from jaxrnn.analysis.soundness import check
@@ -17,6 +18,7 @@ __all__ = [
     "gate_traces",
     "gradient_norms",
     "jacobian_singular_values",
+    "lyapunov_exponent",
     "memory_horizon",
     "plot_gates",
     "plot_gradient_norms",

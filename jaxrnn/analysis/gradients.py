@@ -140,7 +140,7 @@ def _gradient_norms(
 
     def value(carry: Carry, changes: PyTree, xs: Array) -> Array:
         steps = Steps((xs, changes))
-        (_, y), _ = trajectory(
+        (_, y), *_ = trajectory(
             perturbed, params, (carry, silence), None, steps, solver=sequential()
         )
         return jnp.sum(loss(y))

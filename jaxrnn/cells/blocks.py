@@ -19,6 +19,7 @@ from jaxrnn.base import Array, DType
 __all__ = [
     "ACTIVATIONS",
     "activation",
+    "between",
     "gates",
     "kernels",
     "linear",
@@ -119,6 +120,34 @@ def named(phi: str | Callable[[Array], Array], argument: str) -> str | Callable[
     """
     known = {function: name for name, function in ACTIVATIONS.items()}
     return known.get(function := activation(phi, argument), function)
+
+
+def limit(phi: str | Callable[[Array], Array]) -> float:
+    """What an activation cannot exceed in magnitude: 1, or infinity of what is not known.
+
+    Args:
+      phi: a name of `ACTIVATIONS`, or a function.
+
+    Example:
+      >>> from jaxrnn.cells.blocks import limit
+      >>> limit("tanh"), limit("relu")
+      (1.0, inf)
+    """
+    return 1.0 if phi in ("tanh", "sigmoid", "hard_sigmoid") else math.inf
+
+
+def between(phi: str | Callable[[Array], Array]) -> bool:
+    """Whether an activation is known to give what lies between 0 and 1, as a gate does.
+
+    Args:
+      phi: a name of `ACTIVATIONS`, or a function.
+
+    Example:
+      >>> from jaxrnn.cells.blocks import between
+      >>> between("sigmoid"), between("tanh")
+      (True, False)
+    """
+    return phi in ("sigmoid", "hard_sigmoid")
 
 
 def wide(dtype: DType) -> DType:

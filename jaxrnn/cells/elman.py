@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from math import isinf
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, DType, documented, name_of, split, zeros
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import kernels, linear, named
+from jaxrnn.cells.blocks import kernels, limit, linear, named
 from jaxrnn.checks import check_bool, sized
 
 __all__ = ["ElmanParams", "ElmanSpec", "elman", "elman_relu", "irnn", "make_elman", "zero_carry"]
@@ -118,8 +119,14 @@ def make_elman(
     def update(params: ElmanParams, h: Array, z: Array) -> Array:
         return phi(z).astype(h.dtype)
 
+    most = limit(spec.activation)
+
+    def bounds(params: ElmanParams, start: Array, count: Any) -> Array:
+        return jnp.maximum(start, most)
+
     name = name_of("elman", spec)
-    return Cell(name, init, zero_carry, _project, _recurrent, update, spec=spec)
+    kept = None if isinf(most) else bounds
+    return Cell(name, init, zero_carry, _project, _recurrent, update, bounds=kept, spec=spec)
 
 
 def zero_carry(params: ElmanParams, batch_shape: tuple[int, ...] = ()) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf, isinf
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, DType, documented, name_of, split
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import gates, kernels, linear, named, together
+from jaxrnn.cells.blocks import between, gates, kernels, limit, linear, named, together
 from jaxrnn.cells.elman import zero_carry
 from jaxrnn.checks import check_bool, check_choice, sized
 
@@ -227,8 +228,24 @@ def make_gru(
         new = z * old + (1 - z) * n if update == "keep" else (1 - z) * old + z * n
         return new.astype(h.dtype)
 
+    most = limit(spec.candidate_activation) if between(spec.gate_activation) else inf
+
+    def bounds(params: GRUParams, start: Array, count: Any) -> Array:
+        return jnp.maximum(start, most)
+
+    kept = None if isinf(most) else bounds
     name = name_of("gru", spec)
-    return Cell(name, init, zero_carry, project, recurrent, advance, gates=gated, spec=spec)
+    return Cell(
+        name,
+        init,
+        zero_carry,
+        project,
+        recurrent,
+        advance,
+        gates=gated,
+        bounds=kept,
+        spec=spec,
+    )
 
 
 def _split(z: Array) -> list[Array]:

@@ -203,9 +203,22 @@ def make_prototype(
     def output(params: PrototypeParams, s: Array, a: PrototypePreActivations) -> Array:
         return read(s).astype(params.recurrent_kernel.dtype)
 
+    def bounds(params: PrototypeParams, start: Array, count: Any) -> Array:
+        return start + count
+
     recurrent = nothing if bound == "squash" else gate_product
-    name = name_of("prototype", spec)
-    return Cell(name, init, carry, project, recurrent, update, output, gates=gated, spec=spec)
+    return Cell(
+        name_of("prototype", spec),
+        init,
+        carry,
+        project,
+        recurrent,
+        update,
+        output,
+        gates=gated,
+        bounds=bounds,
+        spec=spec,
+    )
 
 
 lstm_prototype = make_prototype()

@@ -6,6 +6,7 @@ Every block of its fused kernels has a name, i, f, g or o, and what a cell lacks
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from numbers import Real
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, DType, documented, name_of, split, zeros
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import gates, kernels, linear, named, wide
+from jaxrnn.cells.blocks import between, gates, kernels, limit, linear, named, wide
 from jaxrnn.cells.lstm_records import (
     LSTMCarry,
     LSTMGateCarry,
@@ -242,6 +243,17 @@ def make_lstm(
         last = {k: getattr(gate, k).astype(h.dtype) for k in spec.gates if gate_recurrence}
         return s._replace(h=h, c=c, **last)
 
+    most_g, most_h = limit(spec.candidate_activation), limit(spec.output_activation)
+
+    def bounds(params: Any, start: Any, count: Any) -> Any:
+        c = start.c + count * most_g
+        h = jnp.full_like(start.h, inf)
+        if proj_size is None:
+            h = jnp.maximum(start.h, jnp.minimum(c, most_h))
+        return start._replace(
+            h=h, c=c, **{k: jnp.maximum(getattr(start, k), 1) for k in start._fields[2:]}
+        )
+
     return Cell(
         name_of("lstm", spec),
         init,
@@ -251,6 +263,7 @@ def make_lstm(
         update,
         _h,
         gates=lambda *at: gated(*at)[0],
+        bounds=bounds if between(spec.gate_activation) else None,
         spec=spec,
     )
 

@@ -5,6 +5,8 @@ They look only at shapes, dtypes and tree structure, so they cost nothing in com
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
 from typing import Any, TypeVar
@@ -25,6 +27,7 @@ __all__ = [
     "check_lengths",
     "check_matches",
     "check_positive",
+    "check_real",
     "check_size",
     "check_start",
     "describe",
@@ -104,6 +107,43 @@ def check_positive(argument: str, value: Any) -> None:
         raise TypeError(f"{argument}: expected a positive int, got {value!r}")
     if value < 1:
         raise ValueError(f"{argument}: expected a positive int, got {value}")
+
+
+def check_real(
+    argument: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+) -> None:
+    """Raise unless this is a number of a range.
+
+    Args:
+      argument: what it is called.
+      value: what should be a number.
+      above: what it must be greater than.
+      least: the smallest that it may be.
+      below: what it must be smaller than.
+
+    Raises:
+      TypeError: for something else than a number.
+      ValueError: for one out of range.
+
+    Example:
+      >>> from jaxrnn.checks import check_real
+      >>> check_real("damping", 1, least=0, below=1)
+      Traceback (most recent call last):
+      ValueError: damping: expected a number, at least 0 and below 1, got 1
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument}: expected a number, got {type(value).__name__}")
+    if above < value and least <= value < below:
+        return
+    words = [f"above {above:g}"] if above > -math.inf else []
+    words += [f"at least {least:g}"] if least > -math.inf else []
+    words += [f"below {below:g}"] if below < math.inf else []
+    raise ValueError(f"{argument}: expected a number, {' and '.join(words)}, got {value!r}")
 
 
 def check_size(argument: str, value: Any, least: int = 1) -> None:

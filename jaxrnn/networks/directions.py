@@ -21,7 +21,8 @@ from jaxrnn.base import (
     split,
 )
 from jaxrnn.checks import arrays, check_choice, check_params, check_parts
-from jaxrnn.options import Options, step_keys, turn
+from jaxrnn.options import Kept, Options, step_keys, turn
+from jaxrnn.solvers import choose
 from jaxrnn.steps import Steps
 from jaxrnn.unroll import run, unroll
 
@@ -109,9 +110,18 @@ class _Both(NamedTuple):
         )
 
 
+def _together(forward: Cell | Layer, backward: Cell | Layer, options: Options) -> bool:
+    """Whether both directions can go in one loop, and whoever solves them takes steps."""
+    cells = forward, backward
+    if not (isinstance(forward, Cell) and isinstance(backward, Cell)):
+        return False
+    solvers = (choose(cell) if options.solver is None else options.solver for cell in cells)
+    return forward.axes == backward.axes and all(solver.stepwise for solver in solvers)
+
+
 def _in_one_loop(
     parts: Directions, params: Directions, xs: Array, carry: Directions, options: Options
-) -> tuple[Directions, Directions, Directions | None]:
+) -> tuple[Directions, Directions, Directions]:
     """Both directions over a sequence, as `unroll` of a cell that is both cells."""
     lead = jax.tree.leaves(xs)[0]
     batch = lead.shape[1 : lead.ndim - parts.forward.axes]
@@ -134,9 +144,7 @@ def _in_one_loop(
             noise = [step_keys(key, options.start, lead.shape[0]) for key in keys]
             steps = steps._replace(keys=order(*noise))
     if options.reset is None:
-        last, ys, carries = unroll(
-            both, params, carry, None, steps, options._replace(reverse=False)
-        )
+        last, ys, kept = unroll(both, params, carry, None, steps, options._replace(reverse=False))
     else:
         again = options.reset_carry
         if again is None:
@@ -144,12 +152,11 @@ def _in_one_loop(
         end, turned = turn(options.reset)
         flags = (turned, options.reset) if options.reverse else (options.reset, turned)
         steps = steps._replace(reset=order(*flags))
-        last, ys, carries = unroll(
-            both, params, carry, again, steps, options._replace(reverse=False)
-        )
+        last, ys, kept = unroll(both, params, carry, again, steps, options._replace(reverse=False))
         ends = (end, None) if options.reverse else (None, end)
         last = Directions(*map(restart, ends, again, last))
-    return last, order(*ys), order(*carries) if options.return_carries else None
+    carries = order(*kept.carries) if options.return_carries else (None, None)
+    return last, order(*ys), Directions(*(Kept(each, kept.status) for each in carries))
 
 
 def _in_turn(
@@ -159,14 +166,14 @@ def _in_turn(
     carry: Directions,
     options: Options,
     paths: list[str],
-) -> tuple[Directions, Directions, Directions | None]:
+) -> tuple[Directions, Directions, Directions]:
     """One direction after the other: each may have a way of its own to run."""
     results = []
     for k, (part, path) in enumerate(zip(parts, paths, strict=True)):
         mine = options.part(k, path)._replace(reverse=options.reverse != bool(k))
         results.append(run(part, params[k], xs, carry[k], mine))
-    last, ys, carries = (Directions(*two) for two in zip(*results, strict=True))
-    return last, ys, carries if options.return_carries else None
+    last, ys, kept = (Directions(*two) for two in zip(*results, strict=True))
+    return last, ys, kept
 
 
 _MERGES: dict[str, Callable[[Array, Array], Array]] = {
@@ -243,19 +250,19 @@ def bidirectional(
 
     def sequence(
         params: Directions, xs: Array, carry: Directions, options: Options
-    ) -> tuple[Directions, Array, Directions | None]:
+    ) -> tuple[Directions, Array, Directions]:
         paths = check_parts(name, parts, params, argument=options.path)
         params = arrays(params)
-        if isinstance(cell, Cell) and isinstance(backward, Cell) and cell.axes == backward.axes:
+        if _together(cell, backward, options):
             for part, mine, path in zip(parts, params, paths, strict=True):
                 check_params(part, mine, xs, argument=path, inputs=options.inputs)
-            last, ys, carries = _in_one_loop(parts, params, xs, carry, options)
+            last, ys, kept = _in_one_loop(parts, params, xs, carry, options)
         else:
-            last, ys, carries = _in_turn(parts, params, xs, carry, options, paths)
+            last, ys, kept = _in_turn(parts, params, xs, carry, options, paths)
         ys = jax.tree.map(join, *ys)
         if callable(merge) and not options.hold:  # zeros in need not be zeros out
             ys = select(options.valid, ys, jax.tree.map(jnp.zeros_like, ys))
-        return last, ys, carries
+        return last, ys, kept
 
     spec: Spec = BidirectionalSpec(cell, backward, merge)
     stochastic = cell.stochastic or backward.stochastic

@@ -166,19 +166,19 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
 
     def sequence(
         params: tuple[Params, ...], xs: PyTree, carry: tuple[Carry, ...], options: Options
-    ) -> tuple[Carry, PyTree, Carry]:
+    ) -> tuple[Carry, PyTree, PyTree]:
         paths = check_parts(name, cells, params, argument=options.path)
-        last, every, ys = [], [], xs
+        last, kept, ys = [], [], xs
         for k, cell in enumerate(cells):
             called = "its input" if k else options.inputs
             mine = options.part(k, paths[k])._replace(key=options.fold(2 * k), inputs=called)
-            final, ys, carries = run(cell, params[k], ys, carry[k], mine)
+            final, ys, each = run(cell, params[k], ys, carry[k], mine)
             last.append(final)
-            every.append(carries)
+            kept.append(each)
             if rates[k] and options.key is not None:
                 keys = options.keys(2 * k + 1, jax.tree.leaves(ys)[0].shape[0])
                 ys = jax.vmap(partial(_drop, rates[k]))(ys, keys)
-        return tuple(last), ys, tuple(every) if options.return_carries else None
+        return tuple(last), ys, tuple(kept)
 
     def advance(
         params: tuple[Params, ...],

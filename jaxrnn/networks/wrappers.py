@@ -58,7 +58,8 @@ def lift(cell: AnyCell, **changes: Any) -> AnyCell:
         inner |= {"sequence": sequence, "parts": ()}
     else:
         names = ("carry", "project", "recurrent", "update", "output", "coefficients")
-        inner = {name: within(getattr(cell, name)) for name in (*names, "randomize", "gates", "bounds")}
+        names += ("randomize", "gates", "bounds")
+        inner = {name: within(getattr(cell, name)) for name in names}
         inner["sample"] = None if cell.sample is None else sample
     fields: Any = dict(zip(cell._fields, cell, strict=True)) | {"spec": None} | inner | changes
     return type(cell)(**fields)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import jax
 from jax import lax
 
 from jaxrnn.checks import check_positive
 from jaxrnn.solvers.solver import Solver
+from jaxrnn.solvers.systems import Tangents, Trajectory
 
-__all__ = ["sequential"]
+__all__ = ["loop", "sequential"]
+
+WINDOW_BYTES = 2 << 20  # projected inputs of a window stay in a core's second-level cache
+WINDOW_MAX = 40  # a batch that `vmap` adds is not seen, so windows must be modest anyway
 
 
 def sequential(*, unroll: int = 1) -> Solver:
@@ -21,7 +25,7 @@ def sequential(*, unroll: int = 1) -> Solver:
       unroll: steps per iteration of the loop.
 
     Returns:
-      A `Solver`, for `jaxrnn.scan`.
+      A `jaxrnn.solvers.Solver`, for `jaxrnn.scan`.
 
     Raises:
       TypeError: for an `unroll` that is not an int.
@@ -41,13 +45,45 @@ def sequential(*, unroll: int = 1) -> Solver:
 
 @lru_cache(maxsize=64)  # one object for equal arguments: compiled code is found by it
 def _sequential(unroll: int) -> Solver:
-    def solve(
-        advance: Callable[[Any, Any], Any], initial: Any, steps: Any, reverse: bool
-    ) -> tuple[Any, Any]:
-        def body(state: Any, step: Any) -> tuple[Any, Any]:
-            state = advance(state, step)
-            return state, state
+    def solve(system: Trajectory) -> tuple[Any, Any, None]:
+        return *loop(system, unroll), None
 
-        return lax.scan(body, initial, steps, reverse=reverse, unroll=unroll)
+    def linear(system: Tangents) -> tuple[Any, Any]:
+        return loop(system, unroll)
 
-    return Solver("sequential", solve, solve)
+    return Solver("sequential", solve, linear, _window, stepwise=True)
+
+
+def loop(system: Trajectory | Tangents, unroll: int = 1) -> tuple[Any, Any]:
+    """``(last, states)`` of a system, step by step.
+
+    Args:
+      system: the system.
+      unroll: steps per iteration.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxrnn
+      >>> from jaxrnn.solvers import Trajectory
+      >>> from jaxrnn.solvers.sequential import loop
+      >>> params = jaxrnn.elman.init(jax.random.key(0), 3, 5)
+      >>> z = jaxrnn.elman.project(params, jnp.ones((7, 3)))
+      >>> loop(Trajectory(jaxrnn.elman, params, jnp.zeros(5), None, z))[1].shape
+      (7, 5)
+    """
+
+    def body(state: Any, step: Any) -> tuple[Any, Any]:
+        state = system.advance(state, step)
+        return state, state
+
+    options: dict[str, Any] = {"reverse": system.reverse, "unroll": unroll}
+    return lax.scan(body, system.initial, system.steps, system.time, **options)
+
+
+def _window(z: Any, state: Any, rank: int, time: Any) -> int | None:
+    """Projected inputs that fit the cache, dividing T where that can be."""
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(z)]
+    if not all(isinstance(size, int) for size in (*sizes, time)):
+        return None  # of a symbolic shape nothing can be said
+    most = min(WINDOW_MAX, WINDOW_BYTES // max(sum(sizes), 1), time)
+    divisors = [n for n in range(max(1, most // 2), most + most // 8 + 1) if time % n == 0]
+    return min(divisors, key=lambda n: abs(n - most), default=max(1, most))

@@ -213,7 +213,7 @@ EVERY = [
 @pytest.mark.parametrize("cell", EVERY, ids=lambda cell: cell.name)
 def test_every_cell(cell):
     """Ragged and packed rows are the loop; states follow from the gates, within their bounds."""
-    params, xs, carry = example(cell)
+    params, xs, carry = example(cell, scale=1.5)
     lengths, reset = np.array([T, T - 1]), np.zeros((T, B), bool)
     reset[2, 0] = True
     valid = np.arange(T)[:, None] < lengths
@@ -224,18 +224,17 @@ def test_every_cell(cell):
         options = {"lengths": lengths, "reset": reset, "return_carries": True}
         got = jaxrnn.scan(cell, params, xs, carry, **options)
         want = loop(cell, params, xs, carry, valid, reset)
-        free = jaxrnn.scan(cell, params, 3 * xs, carry, return_carries=True)[2]
         start = jax.tree.map(abs, carry)
         most = [bounded(params, start, t + 1) for t in range(T)]
         gates = cell.gates and analysis.gate_traces(cell, params, xs, carry)
         first = cell.step(params, carry, xs[0])[0]
-        return got, want, free, most, gates, first
+        return got, want, most, gates, first
 
-    got, want, free, most, gates, first = both(params, xs, carry)
+    got, want, most, gates, first = both(params, xs, carry)
     assert_close(got, want, cell.name)
     if cell.bounds is not None:
         for t in range(T):
-            for state, bound in zip(jax.tree.leaves(free), jax.tree.leaves(most[t]), strict=True):
+            for state, bound in zip(jax.tree.leaves(got[2]), jax.tree.leaves(most[t]), strict=True):
                 assert np.all(abs(state[t]) <= bound), f"{cell.name} after {t + 1} steps"
     assert (cell.bounds is None) == (cell.name in ("atr", "ind_rnn", "li_gru"))
     if gates is not None:
@@ -468,40 +467,39 @@ def test_the_bias_of_the_searched_cell_is_the_states():
 
 
 def test_published_initialisations():
-    key, sizes = jax.random.key(0), (D, 64)
-    start = lambda cell, **options: cell.init(key, *sizes, dtype=jnp.float64, **options)  # noqa: E731
-    u = start(cells.ind_rnn).recurrent_diagonal
+    cheap = {"recurrent_init": initializers.zeros}
+    inits = {
+        name: getattr(cells, name).init
+        for name in ("mgu", "ind_rnn", "fast_rnn", "fast_grnn", "brc", "antisymmetric_rnn")
+    }
+    inits |= {name: partial(getattr(cells, name).init, **cheap) for name in ("janet", "cfn", "atr")}
+    inits["bare"] = partial(cells.mgu.init, use_bias=False, **cheap)
+    inits["rhn"] = partial(cells.make_rhn(depth=2, coupled=False).init, **cheap)
+    chrono = initializers.chrono(50, gates="fn")
+    inits["chrono"] = partial(cells.janet.init, bias_init=chrono, **cheap)
+    draw = quick(lambda key: {n: init(key, D, 64, dtype=jnp.float64) for n, init in inits.items()})
+    params = draw(jax.random.key(0))
+    for block in blocks(params["mgu"].recurrent_kernel, 2):
+        np.testing.assert_allclose(block.T @ block, np.eye(64), atol=1e-10)
+    assert params["bare"].bias is None
+    assert params["atr"].bias is None
+    u = params["ind_rnn"].recurrent_diagonal
     assert 0 <= float(u.min()) < 0.1
     assert 0.9 < float(u.max()) < 1
-    forget, rest = blocks(start(cells.janet).bias, 2)
-    assert np.all(forget == 1)
+    biases = {"janet": [1, 0], "cfn": [1, -1], "rhn": [0, -2, 2, 0, -2, 2], "mgu": [0, 0]}
+    biases |= {"fast_rnn": [1], "fast_grnn": [1, 1]}
+    for name, values in biases.items():
+        np.testing.assert_array_equal(params[name].bias, np.repeat(np.array(values, float), 64))
+    keep, rest = blocks(params["chrono"].bias, 2)
+    assert 0 <= float(keep.min()) < 2
+    assert 3 < float(keep.max()) < np.log(49)
     assert np.all(rest == 0)
-    keep, write = blocks(start(cells.cfn).bias, 2)
-    assert np.all(keep == 1)
-    assert np.all(write == -1)
-    for cell, numbers in ((cells.fast_rnn, (-3, 3)), (cells.fast_grnn, (1, -4))):
-        params = start(cell)
-        assert (float(params[3]), float(params[4])) == numbers
-        assert np.all(params.bias == 1)
-        assert 0.09 < float(params.recurrent_kernel.std()) < 0.11
-    assert np.all(start(cells.brc).recurrent_diagonal == 1)
-    m = start(cells.antisymmetric_rnn).recurrent_kernel
-    np.testing.assert_allclose(m.std() * np.sqrt(64), 1, atol=0.05)
-    highway = blocks(start(cells.make_rhn(depth=2, coupled=False)).bias, 6)
-    assert [float(b[0]) for b in highway] == [0, -2, 2, 0, -2, 2]
-    for block in blocks(start(cells.mgu).recurrent_kernel, 2):
-        np.testing.assert_allclose(block.T @ block, np.eye(64), atol=1e-10)
-    assert start(cells.atr).bias is None
-    assert start(cells.mgu, use_bias=False).bias is None
-
-
-def test_chrono_initialisation():
-    chrono = initializers.chrono(50, gates="fn")
-    params = cells.janet.init(jax.random.key(0), D, 300, dtype=jnp.float64, bias_init=chrono)
-    keep, rest = blocks(params.bias, 2)
-    assert float(keep.min()) >= 0
-    assert 3.5 < float(keep.max()) < np.log(49)
-    assert np.all(rest == 0)
+    for name, numbers in (("fast_rnn", (-3, 3)), ("fast_grnn", (1, -4))):
+        assert (float(params[name][3]), float(params[name][4])) == numbers
+        assert 0.09 < float(params[name].recurrent_kernel.std()) < 0.11
+    assert np.all(params["brc"].recurrent_diagonal == 1)
+    m = params["antisymmetric_rnn"].recurrent_kernel
+    np.testing.assert_allclose(float(m.std()) * 8, 1, atol=0.05)
 
 
 REFUSED = [

@@ -66,7 +66,8 @@ def make_cfn(*, use_bias: bool = True) -> Cell[SimplifiedParams, Array]:
     spec = CFNSpec(use_bias)
 
     def mixture(params: SimplifiedParams, h: Array, z: SimplifiedPreActivations) -> Mixture:
-        return Mixture(*gates(z.a, "ss"), tanh(z.x))
+        keep, write = gates(z.a, "ss")
+        return Mixture(keep, write, tanh(z.x))
 
     def bounds(params: SimplifiedParams, start: Array, count: Any) -> Array:
         return jnp.maximum(start, 2)

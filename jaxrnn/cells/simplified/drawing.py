@@ -28,7 +28,7 @@ class Asked(NamedTuple):
       use_bias: whether there are biases.
 
     Example:
-      >>> from jaxrnn.cells.simplified.shared import Asked
+      >>> from jaxrnn.cells.simplified.drawing import Asked
       >>> Asked._fields[:3]
       ('key', 'input_size', 'hidden_size')
     """

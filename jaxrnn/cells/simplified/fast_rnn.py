@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, documented, name_of
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import named
+from jaxrnn.cells.blocks import limit, named
 from jaxrnn.cells.simplified.drawing import Asked, drawn
 from jaxrnn.cells.simplified.low_rank import Rank, check_rank, low_rank, product, small_normal
 from jaxrnn.cells.simplified.records import Mixture
@@ -141,7 +141,7 @@ def make_fast_rnn(
     def bounds(params: FastRNNParams, start: Array, count: Any) -> Array:
         return start + count * jax.nn.sigmoid(params.alpha.astype(start.dtype))
 
-    squashed = spec.activation in ("tanh", "sigmoid", "hard_sigmoid")
+    squashed = limit(spec.activation) == 1
     inits = {"kernel": small_normal, "recurrent": small_normal, "bias": initializers.constant(1.0)}
     return Cell(
         name_of("fast_rnn", spec),

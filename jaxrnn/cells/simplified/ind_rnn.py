@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxrnn.base import Array, Cell, DType, documented, name_of, zeros
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import like, named, wide
+from jaxrnn.cells.blocks import like, limit, named, wide
 from jaxrnn.cells.simplified.drawing import drawn
 from jaxrnn.cells.simplified.records import DiagonalParams
 from jaxrnn.cells.simplified.shared import at_most_one, check_number, project_all
@@ -112,7 +112,7 @@ def make_ind_rnn(
     def update(params: DiagonalParams, h: Array, z: Array) -> Array:
         return phi(z).astype(h.dtype)
 
-    squashed = spec.activation in ("tanh", "sigmoid", "hard_sigmoid")
+    squashed = limit(spec.activation) == 1
     return Cell(
         name_of("ind_rnn", spec),
         init,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxrnn.base import Array, Cell, documented, name_of
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import gates, named
+from jaxrnn.cells.blocks import gates, limit, named
 from jaxrnn.cells.elman import zero_carry
 from jaxrnn.cells.simplified.drawing import drawn
 from jaxrnn.cells.simplified.records import Mixture, SimplifiedParams
@@ -83,7 +83,7 @@ def make_li_gru(
         (z,) = gates(z, "s")
         return Mixture(z, 1 - z, phi(n))
 
-    squashed = spec.activation in ("tanh", "sigmoid", "hard_sigmoid")
+    squashed = limit(spec.activation) == 1
     return Cell(
         name_of("li_gru", spec),
         drawn(SimplifiedParams, (2, 2, 2), biases=use_bias),

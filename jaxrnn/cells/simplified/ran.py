@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxrnn.base import Array, Cell, documented, name_of, zeros
 from jaxrnn.cells.blocks import activation as resolve
-from jaxrnn.cells.blocks import gates, named
+from jaxrnn.cells.blocks import gates, limit, named
 from jaxrnn.cells.lstm_records import LSTMCarry
 from jaxrnn.cells.simplified.drawing import drawn
 from jaxrnn.cells.simplified.records import Mixture, SimplifiedParams, SimplifiedPreActivations
@@ -98,7 +98,7 @@ def make_ran(
     def bounds(params: SimplifiedParams, start: LSTMCarry, count: Any) -> LSTMCarry:
         return LSTMCarry(jnp.maximum(start.h, 1), jnp.full_like(start.c, jnp.inf))
 
-    squashed = spec.activation in ("tanh", "sigmoid", "hard_sigmoid")
+    squashed = limit(spec.activation) == 1
     return Cell(
         name_of("ran", spec),
         drawn(SimplifiedParams, (3, 2, 2), biases=use_bias),

@@ -6,6 +6,7 @@ functions of a cell that a user wrote must speak for themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -136,7 +137,8 @@ def _check_params(
                 f"{inputs}: expected {features} (D), which {argument} of the cell {cell.name!r} "
                 f"were made for, got {size}: shape {xs.shape}{hint}"
             )
-    _, hidden, problems, shapes, expected = min(tried, key=lambda one: one[0])
+    # Of two sizes with as many problems that one which the shapes agree with.
+    _, hidden, problems, shapes, expected = min(tried, key=lambda one: (one[0], one[3]))
     if type(params) is not type(expected):
         raise TypeError(_of_another_kind(cell, params, expected, argument))
     why = (
@@ -179,7 +181,10 @@ def _sizes_of(tree: PyTree) -> list[int]:
 def _sizes(cell: Any, params: PyTree, argument: str) -> list[int]:
     """What H may be by the cell's own carry, or TypeError if these are no parameters of it."""
     try:
-        return _sizes_of(_own_carry(cell, params, ())) or [1]
+        carry = _own_carry(cell, params, ())
+        # Of a matrix for each head, H is the rows of all.
+        rows = [math.prod(leaf.shape[:-1]) for leaf in jax.tree.leaves(carry) if leaf.ndim > 2]
+        return [*_sizes_of(carry), *rows] or [1]
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         expected = expected_params(cell, 1, 1, np.dtype("float32"))
         raise TypeError(_of_another_kind(cell, params, expected, argument)) from error

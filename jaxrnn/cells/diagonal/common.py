@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.base import Array, DType, split
 from jaxrnn.cells.blocks import like, wide
-from jaxrnn.cells.linear.common import input_kernels
+from jaxrnn.cells.linear.start import input_kernels
 
 __all__ = ["diagonal", "diagonal_kernels", "diagonal_normal", "ramp"]
 

@@ -1,4 +1,4 @@
-"""What the cells that are linear in their state share: records, how kernels are drawn, the step."""
+"""What the cells that are linear in their state share: records, the step, what is read."""
 
 from __future__ import annotations
 
@@ -8,28 +8,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import initializers
-from jaxrnn.base import Array, Carry, Cell, DType, Matrix, Params, PyTree, Spec, split, zeros
+from jaxrnn.base import Array, Carry, Cell, Matrix, Params, PyTree, Spec, zeros
 from jaxrnn.cells.blocks import linear, wide
-from jaxrnn.checks import sized
 
 __all__ = [
     "InputParams",
     "LinearGates",
     "advance",
-    "check_heads",
-    "fan_in",
-    "input_init",
-    "input_kernels",
     "linear_cell",
     "nothing",
     "project_blocks",
     "read_state",
     "state",
 ]
-
-fan_in: initializers.Initializer = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-"""Uniform on ±1/√D: the weights of ``torch.nn.Linear``, which several of these cells start with."""
 
 
 class InputParams(NamedTuple):
@@ -66,9 +57,9 @@ class LinearGates(NamedTuple):
       ((7, 5), True)
     """
 
-    keep: Array | None = None
-    write: Array | None = None
-    read: Array | None = None
+    keep: Any = None
+    write: Any = None
+    read: Any = None
 
 
 def nothing(params: Params, carry: Carry) -> None:
@@ -179,123 +170,6 @@ def linear_cell(
         bounds=bounds,
         spec=spec,
     )
-
-
-def input_kernels(
-    key: Array,
-    sizes: tuple[int, int],
-    blocks: int,
-    *,
-    dtype: DType,
-    kernel_init: initializers.Initializer,
-    bias_init: initializers.Initializer,
-    use_bias: bool = True,
-    extra: int = 0,
-) -> tuple[Array, Array | None]:
-    """W and b of blocks side by side, and of a few more columns after them.
-
-    Args:
-      key: a PRNG key.
-      sizes: the rows of W, and H.
-      blocks: how many blocks of H columns, each drawn by itself.
-      dtype: of both.
-      kernel_init: initialiser of a block of W.
-      bias_init: initialiser of a block of b.
-      use_bias: False for None in the place of b.
-      extra: how many columns more, one for each head.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from jaxrnn import initializers
-      >>> from jaxrnn.cells.linear.common import input_kernels
-      >>> w, b = input_kernels(jax.random.key(0), (3, 4), 2, dtype=jnp.float32, extra=1,
-      ...                      kernel_init=initializers.glorot, bias_init=initializers.zeros)
-      >>> w.shape, b.shape
-      ((3, 9), (9,))
-    """
-    rows, size = sizes
-
-    def draw(init: initializers.Initializer, key: Array, lead: tuple[int, ...]) -> Array:
-        k1, k2 = split(key, 2)
-        main = initializers.blocks(init, k1, (*lead, size), blocks, dtype)
-        if not extra:
-            return main
-        return jnp.concatenate([main, init(k2, (*lead, extra), dtype)], axis=-1)
-
-    k1, k2 = split(key, 2)
-    return draw(kernel_init, k1, (rows,)), draw(bias_init, k2, ()) if use_bias else None
-
-
-def input_init(
-    blocks: int,
-    *,
-    kernel_init: initializers.Initializer,
-    use_bias: bool,
-    window: int = 1,
-    heads: int | None = None,
-    extra: int = 0,
-) -> Callable[..., InputParams]:
-    """The ``init`` of a cell with `InputParams`.
-
-    Args:
-      blocks: how many blocks of H columns.
-      kernel_init: its default.
-      use_bias: its default.
-      window: how many inputs W reads at once.
-      heads: what H must be a multiple of.
-      extra: how many columns more each head has.
-
-    Example:
-      >>> import jax
-      >>> from jaxrnn.cells.linear.common import fan_in, input_init
-      >>> init = input_init(2, kernel_init=fan_in, use_bias=False)
-      >>> init(jax.random.key(0), 3, 5).bias is None
-      True
-    """
-    default, biased = kernel_init, use_bias
-
-    @sized
-    def init(
-        key: Array,
-        input_size: int,
-        hidden_size: int,
-        *,
-        dtype: DType = jnp.float32,
-        kernel_init: initializers.Initializer = default,
-        bias_init: initializers.Initializer = initializers.zeros,
-        use_bias: bool = biased,
-    ) -> InputParams:
-        check_heads(hidden_size, heads)
-        drawn = input_kernels(
-            key,
-            (window * input_size, hidden_size),
-            blocks,
-            dtype=dtype,
-            kernel_init=kernel_init,
-            bias_init=bias_init,
-            use_bias=use_bias,
-            extra=extra * (heads or 1),
-        )
-        return InputParams(*drawn)
-
-    return init
-
-
-def check_heads(hidden_size: int, heads: int | None) -> None:
-    """Raise ValueError unless the units can be shared out among the heads.
-
-    Args:
-      hidden_size: H.
-      heads: how many, or None.
-
-    Example:
-      >>> from jaxrnn.cells.linear.common import check_heads
-      >>> check_heads(6, 3)
-    """
-    if heads and hidden_size % heads:
-        raise ValueError(
-            f"hidden_size: expected a multiple of num_heads = {heads}, got {hidden_size}"
-        )
 
 
 def project_blocks(params: InputParams, x: Array) -> Array:

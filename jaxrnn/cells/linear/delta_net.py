@@ -9,8 +9,9 @@ from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, documented, name_of
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import named
-from jaxrnn.cells.linear.common import InputParams, input_init
+from jaxrnn.cells.linear.common import InputParams
 from jaxrnn.cells.linear.matrices import delta_cell
+from jaxrnn.cells.linear.start import input_init
 from jaxrnn.checks import check_bool, check_positive
 
 __all__ = ["Activation", "DeltaNetSpec", "delta_net", "make_delta_net"]

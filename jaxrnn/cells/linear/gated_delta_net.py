@@ -12,9 +12,9 @@ from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, DType, documented, name_of, split
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import named, wide
-from jaxrnn.cells.linear.common import input_init
 from jaxrnn.cells.linear.delta_net import Activation
 from jaxrnn.cells.linear.matrices import delta_cell
+from jaxrnn.cells.linear.start import input_init
 from jaxrnn.checks import check_bool, check_positive, sized
 
 __all__ = ["GatedDeltaNetParams", "GatedDeltaNetSpec", "gated_delta_net", "make_gated_delta_net"]

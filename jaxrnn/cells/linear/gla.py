@@ -9,14 +9,9 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, documented, name_of
-from jaxrnn.cells.linear.common import (
-    InputParams,
-    LinearGates,
-    input_init,
-    linear_cell,
-    project_blocks,
-)
+from jaxrnn.cells.linear.common import InputParams, LinearGates, linear_cell, project_blocks
 from jaxrnn.cells.linear.matrices import heads_of, matrix_carry, read_matrix, write
+from jaxrnn.cells.linear.start import input_init
 from jaxrnn.checks import check_bool, check_positive
 
 __all__ = ["GLASpec", "gla", "make_gla"]

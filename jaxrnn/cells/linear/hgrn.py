@@ -13,12 +13,12 @@ from jaxrnn.cells.blocks import gates
 from jaxrnn.cells.linear.common import (
     InputParams,
     LinearGates,
-    input_init,
     linear_cell,
     project_blocks,
     read_state,
     state,
 )
+from jaxrnn.cells.linear.start import input_init
 from jaxrnn.checks import check_bool
 
 __all__ = ["HGRNSpec", "check_lower_bound", "hgrn", "make_hgrn"]

@@ -9,15 +9,10 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, documented, name_of
 from jaxrnn.cells.blocks import gates
-from jaxrnn.cells.linear.common import (
-    InputParams,
-    LinearGates,
-    input_init,
-    linear_cell,
-    project_blocks,
-)
+from jaxrnn.cells.linear.common import InputParams, LinearGates, linear_cell, project_blocks
 from jaxrnn.cells.linear.hgrn import check_lower_bound
 from jaxrnn.cells.linear.matrices import heads_of, matrix_carry, read_matrix, write
+from jaxrnn.cells.linear.start import input_init
 from jaxrnn.checks import check_bool, check_positive
 
 __all__ = ["HGRN2Spec", "hgrn2", "make_hgrn2"]

@@ -8,9 +8,10 @@ from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, documented, name_of
 from jaxrnn.cells.blocks import activation as resolve
 from jaxrnn.cells.blocks import gates, named
-from jaxrnn.cells.linear.common import InputParams, input_init
+from jaxrnn.cells.linear.common import InputParams
 from jaxrnn.cells.linear.delta_net import Activation
 from jaxrnn.cells.linear.matrices import delta_cell
+from jaxrnn.cells.linear.start import input_init
 from jaxrnn.checks import check_bool, check_positive
 
 __all__ = ["KDASpec", "kda", "make_kda"]

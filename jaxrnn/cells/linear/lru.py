@@ -127,9 +127,11 @@ def make_lru(*, state_size: int | None = None, skip: bool = True) -> Cell[LRUPar
         draw = lambda key: jax.random.uniform(key, (size,), wide(dtype), 1e-6, 1 - 1e-6)  # noqa: E731
         squared = draw(keys[0]) * (max_radius**2 - min_radius**2) + min_radius**2
         decay = -0.5 * jnp.log(squared)
-        rows = (jnp.log(decay), jnp.log(max_phase * draw(keys[1])), 0.5 * jnp.log1p(-squared))
+        theta = max_phase * draw(keys[1])
         return LRUParams(
-            *(row.astype(dtype) for row in rows),
+            jnp.log(decay).astype(dtype),
+            jnp.log(theta).astype(dtype),
+            (0.5 * jnp.log1p(-squared)).astype(dtype),
             normal(keys[2], (input_size, 2 * size), 0.5 / input_size, dtype),
             normal(keys[3], (size, 2 * hidden_size), 1 / size, dtype),
             normal(keys[4], (hidden_size,), 1, dtype) if skip else None,

@@ -12,13 +12,12 @@ from jaxrnn.cells.blocks import gates
 from jaxrnn.cells.linear.common import (
     InputParams,
     LinearGates,
-    fan_in,
-    input_init,
     linear_cell,
     project_blocks,
     read_state,
     state,
 )
+from jaxrnn.cells.linear.start import fan_in, input_init
 from jaxrnn.checks import check_bool, check_choice
 
 __all__ = ["MinGRUSpec", "content", "make_min_gru", "min_gru"]

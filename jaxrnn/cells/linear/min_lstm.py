@@ -12,14 +12,13 @@ from jaxrnn.cells.blocks import gates
 from jaxrnn.cells.linear.common import (
     InputParams,
     LinearGates,
-    fan_in,
-    input_init,
     linear_cell,
     project_blocks,
     read_state,
     state,
 )
 from jaxrnn.cells.linear.min_gru import Candidate, content
+from jaxrnn.cells.linear.start import fan_in, input_init
 from jaxrnn.checks import check_bool, check_choice
 
 __all__ = ["MinLSTMSpec", "make_min_lstm", "min_lstm"]

@@ -8,15 +8,8 @@ import jax.numpy as jnp
 
 from jaxrnn.base import Array, Cell, documented, name_of, zeros
 from jaxrnn.cells.blocks import gates, linear
-from jaxrnn.cells.linear.common import (
-    InputParams,
-    LinearGates,
-    fan_in,
-    input_init,
-    linear_cell,
-    project_blocks,
-    state,
-)
+from jaxrnn.cells.linear.common import InputParams, LinearGates, linear_cell, project_blocks, state
+from jaxrnn.cells.linear.start import fan_in, input_init
 from jaxrnn.checks import check_bool, check_choice, check_positive
 
 __all__ = ["QRNNCarry", "QRNNInput", "QRNNSpec", "make_qrnn", "qrnn"]

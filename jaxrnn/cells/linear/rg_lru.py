@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, DType, documented, name_of, split, zeros
 from jaxrnn.cells.blocks import gates, like, wide
-from jaxrnn.cells.linear.common import LinearGates, check_heads, linear_cell, read_state
+from jaxrnn.cells.linear.common import LinearGates, linear_cell, read_state
+from jaxrnn.cells.linear.start import check_heads
 from jaxrnn.checks import check_bool, check_positive, sized
 
 __all__ = ["RGLRUInput", "RGLRUParams", "RGLRUSpec", "bounded_sqrt", "make_rg_lru", "rg_lru"]

@@ -164,8 +164,8 @@ def make_s5(
         )
         rows = np.tile(eigenvalues, blocks)
         return S5Params(
-            jnp.asarray(rows.real, dtype),
-            jnp.asarray(rows.imag, dtype),
+            jnp.asarray(np.real(rows), dtype),
+            jnp.asarray(np.imag(rows), dtype),
             step_log.astype(dtype),
             jnp.concatenate(b, -1).astype(dtype),
             jnp.concatenate(c, -1).astype(dtype),
@@ -231,7 +231,7 @@ def hippo(size: int, *, conjugate: bool = True) -> tuple[np.ndarray, np.ndarray]
 
 def _complex_matmul(re: Array, im: Array, other: np.ndarray) -> list[Array]:
     """(re + i im) @ other by its parts, in the precision there is."""
-    p, q = (jnp.asarray(part, re.dtype) for part in (other.real, other.imag))
+    p, q = (jnp.asarray(part, re.dtype) for part in (np.real(other), np.imag(other)))
     dot = lambda x, y: jnp.matmul(x, y, precision=lax.Precision.HIGHEST)  # noqa: E731
     return [dot(re, p) - dot(im, q), dot(re, q) + dot(im, p)]
 

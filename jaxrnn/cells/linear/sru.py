@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.base import Array, Cell, DType, documented, name_of, split
 from jaxrnn.cells.blocks import gates, like, linear
-from jaxrnn.cells.linear.common import LinearGates, input_kernels, linear_cell, state
+from jaxrnn.cells.linear.common import LinearGates, linear_cell, state
+from jaxrnn.cells.linear.start import input_kernels
 from jaxrnn.checks import check_bool, sized
 
 __all__ = ["SRUInput", "SRUParams", "SRUSpec", "make_sru", "sru"]

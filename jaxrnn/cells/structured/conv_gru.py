@@ -94,7 +94,7 @@ def make_conv_gru(
     check_bool("use_bias", use_bias)
     spec, after = ConvGRUSpec(window, space, reset, update, use_bias), reset == "after"
 
-    def complete(key: Array, drawn: tuple[Any, ...], options: Any) -> GRUParams:
+    def complete(key: Array, drawn: tuple[Array, Array, Array | None], options: Any) -> GRUParams:
         if not (after and options["use_bias"]):
             return GRUParams(*drawn)
         size, dtype = options["size"], drawn[0].dtype

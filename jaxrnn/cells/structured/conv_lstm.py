@@ -113,7 +113,9 @@ def make_conv_lstm(
     spec = ConvLSTMSpec(window, space, peepholes, use_bias)
     inner = make_lstm(peepholes="diagonal" if peepholes else None)
 
-    def complete(key: Array, drawn: tuple[Any, ...], options: Any) -> ConvLSTMParams:
+    def complete(
+        key: Array, drawn: tuple[Array, Array, Array | None], options: Any
+    ) -> ConvLSTMParams:
         size, dtype = options["size"], drawn[0].dtype
         return ConvLSTMParams(*drawn, jnp.zeros((*space, 3 * size), dtype) if peepholes else None)
 

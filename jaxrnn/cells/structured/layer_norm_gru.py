@@ -143,7 +143,7 @@ def make_gru_layer_norm(
     return Cell(
         name_of("gru_layer_norm", spec),
         fused(3, complete, use_bias=use_bias),
-        zero_carry,  # type: ignore[arg-type]
+        zero_carry,
         project,
         product,
         advance,

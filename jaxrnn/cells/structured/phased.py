@@ -13,7 +13,7 @@ from jaxrnn.cells.blocks import like, linear
 from jaxrnn.cells.continuous.gaps import split_gaps
 from jaxrnn.cells.lstm import make_lstm
 from jaxrnn.cells.lstm_records import LSTMCarry
-from jaxrnn.cells.structured.fused import Draw, fused
+from jaxrnn.cells.structured.fused import Draw, fused, lstm_bounds
 from jaxrnn.checks import check_bool, check_choice, check_real
 
 __all__ = [
@@ -249,8 +249,8 @@ def make_phased_lstm(
     def gated(
         params: PhasedLSTMParams, s: PhasedLSTMCarry, z: PhasedLSTMPreActivations
     ) -> PhasedLSTMGates:
-        four = inner.gates(params, LSTMCarry(s.h, s.c), z.gates)  # type: ignore[misc]
-        return PhasedLSTMGates(*four, time_gate(params, s, z)[0])
+        i, f, g, o = inner.gates(params, LSTMCarry(s.h, s.c), z.gates)  # type: ignore[misc]
+        return PhasedLSTMGates(i, f, g, o, time_gate(params, s, z)[0])
 
     def update(
         params: PhasedLSTMParams, s: PhasedLSTMCarry, z: PhasedLSTMPreActivations
@@ -263,6 +263,10 @@ def make_phased_lstm(
     def output(params: PhasedLSTMParams, s: PhasedLSTMCarry, z: PhasedLSTMPreActivations) -> Array:
         return s.h
 
+    def bounds(params: PhasedLSTMParams, start: PhasedLSTMCarry, count: Any) -> PhasedLSTMCarry:
+        free = jnp.full_like(start.t, jnp.inf)
+        return lstm_bounds(params, start, count)._replace(t=free)  # type: ignore[arg-type]
+
     return Cell(
         name_of("phased_lstm", spec),
         fused(4, complete, forget=1, forget_bias=1.0, use_bias=use_bias),
@@ -272,6 +276,7 @@ def make_phased_lstm(
         update,
         output,
         gates=gated,
+        bounds=bounds if leak <= 1 else None,
         spec=spec,
     )
 

@@ -69,8 +69,8 @@ def make_ind_rnn(
       activation: φ, ``"relu"``, ``"tanh"``, another name of `jaxrnn.cells.ACTIVATIONS` or an
         elementwise function.
       max_recurrent: u is clipped to ± this wherever it is used; None for not at all. The paper
-        has :math:`2^{1/T}` for relu and sequences of T steps, so that nothing that starts in
-        proportion more than doubles.
+        has :math:`2^{1/T}` for relu and sequences of T steps, over which no state then more than
+        doubles by itself.
       use_bias: whether ``init`` gives a b by default.
 
     Returns:

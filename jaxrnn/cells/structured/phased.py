@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.base import Array, Cell, documented, name_of, zeros
+from jaxrnn.base import Array, Cell, documented, name_of, split, zeros
 from jaxrnn.cells.blocks import like, linear
 from jaxrnn.cells.continuous.gaps import split_gaps
 from jaxrnn.cells.lstm import make_lstm
@@ -220,11 +220,11 @@ def make_phased_lstm(
 
     def complete(draw: Draw) -> PhasedLSTMParams:
         size, dtype = draw.hidden_size, draw.dtype
-        drawn = jax.random.uniform(draw.key, (2, size), dtype)
-        period = jnp.exp(drawn[0] * math.log(max_period))
+        long, late = (jax.random.uniform(key, (size,), dtype) for key in split(draw.key, 2))
+        period = jnp.exp(long * math.log(max_period))
         ratio = jnp.full(size, 0.05, dtype)
         peephole_kernel = jnp.zeros(3 * size, dtype) if peepholes else None
-        return PhasedLSTMParams(*draw.kernels, period, drawn[1] * period, ratio, peephole_kernel)
+        return PhasedLSTMParams(*draw.kernels, period, late * period, ratio, peephole_kernel)
 
     def carry(params: PhasedLSTMParams, batch_shape: tuple[int, ...] = ()) -> PhasedLSTMCarry:
         h, c = inner.carry(params, batch_shape)

@@ -1,5 +1,28 @@
 """Networks out of cells: layers on top of each other, both directions, what goes around a cell."""
 
+from jaxrnn.networks.around import (
+    Beside,
+    HighwayParams,
+    HighwaySpec,
+    NormalizeParams,
+    NormalizeSpec,
+    ProjectOutputParams,
+    ProjectOutputSpec,
+    RecurrentDropoutSpec,
+    ResidualSpec,
+    VariationalDropoutParams,
+    VariationalDropoutSpec,
+    WeightDropSpec,
+    ZoneoutSpec,
+    highway,
+    normalize,
+    project_output,
+    recurrent_dropout,
+    residual,
+    variational_dropout,
+    weight_drop,
+    zoneout,
+)
 from jaxrnn.networks.directions import BidirectionalSpec, Directions, bidirectional
 from jaxrnn.networks.plain import params_from
 from jaxrnn.networks.stack import StackSpec, rnn, stack
@@ -7,16 +30,37 @@ from jaxrnn.networks.summary import summary
 from jaxrnn.networks.wrappers import LearnedCarryParams, LearnedCarrySpec, learned_carry, lift
 
 __all__ = [
+    "Beside",
     "BidirectionalSpec",
     "Directions",
+    "HighwayParams",
+    "HighwaySpec",
     "LearnedCarryParams",
     "LearnedCarrySpec",
+    "NormalizeParams",
+    "NormalizeSpec",
+    "ProjectOutputParams",
+    "ProjectOutputSpec",
+    "RecurrentDropoutSpec",
+    "ResidualSpec",
     "StackSpec",
+    "VariationalDropoutParams",
+    "VariationalDropoutSpec",
+    "WeightDropSpec",
+    "ZoneoutSpec",
     "bidirectional",
+    "highway",
     "learned_carry",
     "lift",
+    "normalize",
     "params_from",
+    "project_output",
+    "recurrent_dropout",
+    "residual",
     "rnn",
     "stack",
     "summary",
+    "variational_dropout",
+    "weight_drop",
+    "zoneout",
 ]

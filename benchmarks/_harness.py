@@ -160,14 +160,19 @@ def machine(args):
     }
 
 
-def write(args, *parts):
-    """A Markdown file: the question, what it was measured on, and the parts."""
-    about = json.loads((args.out / f"{args.name}.json").read_text())["machine"]
+def described(about):
+    """The machine in a sentence."""
     words = [f"{about['cpu']}, {about['cores']} cores", about["gpu"], about["date"]]
     words += [f"load average before {about['load']:.1f}", "float32"]
     words += [", ".join(f"{package} {version}" for package, version in about["versions"].items())]
+    return "; ".join(filter(None, words)) + "."
+
+
+def write(args, *parts):
+    """A Markdown file: the question, what it was measured on, and the parts."""
+    about = json.loads((args.out / f"{args.name}.json").read_text())["machine"]
     sizes = "; ".join(f"{case} {', '.join(map(str, size))}" for case, size in SIZES.items())
-    head = [f"# {args.question}", "; ".join(filter(None, words)) + ".", f"T, B, D, H: {sizes}."]
+    head = [f"# {args.question}", described(about), f"T, B, D, H: {sizes}."]
     text = "\n\n".join(part.strip() for part in (*head, *parts))
     (args.out / f"{args.name}.md").write_text(text + "\n")
     print(f"wrote {args.out / args.name}.json and .md")

@@ -12,7 +12,8 @@ import jaxrnn
 from jaxrnn.cells import CELLS
 
 T, B = 5, 2
-SIZES = dict.fromkeys(("intersection_rnn", "mut1", "mut2"), (4, 4))
+SQUARE = ("intersection_rnn", "mut1", "mut2", "lru", "s5", "rg_lru")
+SIZES = dict.fromkeys(SQUARE, (4, 4))
 """(D, H) of the cells that do not take any; (3, 4) for the others."""
 KINDS = ("elman", "lstm", "gru_reset_before")
 """One cell of each kind: one product; a carry of two parts; a product inside the update."""

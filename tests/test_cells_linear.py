@@ -736,15 +736,15 @@ def test_sru_starts_as_its_authors_say():
 
 def test_s5_starts_in_the_basis_of_hippo():
     cell = make_s5(state_size=8, blocks=2)
-    params = start(cell)
+    params = start(cell, 64)
     values = np.asarray(params.eigenvalue_real) + 1j * np.asarray(params.eigenvalue_imag)
     np.testing.assert_allclose(values, np.tile(hippo(4)[1], 2), atol=1e-12)
-    step = np.exp(np.asarray(start(make_s5(blocks=128)).step_log))
+    step = np.exp(np.asarray(start(make_s5(state_size=256, blocks=128), 64).step_log))
     assert 0.001 <= step.min() < 0.0012
     assert 0.09 < step.max() <= 0.1
     p, q = np.split(np.asarray(params.input_kernel), 2, -1)
-    np.testing.assert_allclose((p**2 + q**2).mean(), 1 / 256, rtol=0.1)
-    np.testing.assert_allclose((np.asarray(params.output_kernel) ** 2).mean(), 1 / 16, rtol=0.1)
+    np.testing.assert_allclose((p**2 + q**2).mean(), 1 / 64, rtol=0.2)
+    np.testing.assert_allclose((np.asarray(params.output_kernel) ** 2).mean(), 1 / 16, rtol=0.2)
 
 
 def test_gated_delta_net_starts_with_its_rates():

@@ -190,6 +190,23 @@ def test_a_linear_cell_stays_linear(number):
     assert_close(*both(params, xs[0], s), cell.name, 1e-14)
 
 
+@pytest.mark.parametrize(
+    ("cell", "solver"),
+    [
+        (zoneout(LINEAR, 0.3), jaxrnn.associative()),
+        (zoneout(MATRIX, 0.3), jaxrnn.associative()),
+        (variational_dropout(GRU, state=0.3), jaxrnn.newton(jacobian="units")),
+    ],
+)
+def test_solvers_know_what_was_drawn(cell, solver):
+    params, xs, carry = example(cell)
+    run = partial(jaxrnn.scan, cell, key=KEY)
+    got, want = (
+        quick(partial(run, solver=one))(params, xs, carry) for one in (solver, jaxrnn.sequential())
+    )
+    assert_close(got, want, cell.name, 1e-9)
+
+
 def test_around_cells_of_a_stack_and_in_both_directions():
     cell = zoneout(variational_dropout(LSTM, inputs=0.3, state=0.3), 0.2)
     net = jaxrnn.stack(cell, residual(recurrent_dropout(GRU, 0.3)), dropout=0.2)

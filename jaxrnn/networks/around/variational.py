@@ -136,8 +136,7 @@ def variational_dropout(cell: Cell, *, inputs: float = 0.0, state: float = 0.0) 
 
     def recurrent(params: VariationalDropoutParams, carry: Carry) -> PyTree:
         if params.state is not None:
-            drop = lambda s, m: s * jnp.broadcast_to(m, s.shape)  # noqa: E731
-            carry = jax.tree.map(drop, carry, params.state)
+            carry = jax.tree.map(_masked, carry, params.state)
         return cell.recurrent(params.cell, carry)
 
     rates = ", ".join(f"{k}={p}" for k, p in (("inputs", inputs), ("state", state)) if p)
@@ -150,6 +149,11 @@ def variational_dropout(cell: Cell, *, inputs: float = 0.0, state: float = 0.0) 
         sample=sample,
         spec=spec,
     )
+
+
+def _masked(s: Array, m: Array) -> Array:
+    """The state of rows with their masks; one without rows, of which a solver guesses, as it is."""
+    return s if s.ndim < m.ndim else s * jnp.broadcast_to(m, s.shape)
 
 
 def mask(key: Array, rate: float, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -40,7 +40,7 @@ class CfCParams(NamedTuple):
     Attributes:
       input_kernel: W of all k heads, ``(D, kH)``, or of the backbone's first layer, ``(D, U)``.
       recurrent_kernel: R, ``(H, kH)`` or ``(H, U)``.
-      bias: ``(kH,)`` or ``(U,)``, or None.
+      bias: β, ``(kH,)`` or ``(U,)``, or None.
       dense_kernels: those of the backbone's further layers and, last, of the heads; None
         without a backbone.
       dense_biases: the same of their biases.
@@ -131,7 +131,8 @@ def make_cfc(
     r"""A CfC: the solution of a liquid network's equation in closed form, not integrated.
 
     .. math::
-        f_k, a, b &= W x_t + R h_{t-1} + b \quad\text{or these of a backbone's last layer} \\
+        f_1, f_2, a, b &= W x_t + R h_{t-1} + \beta
+            \quad \text{or affine maps of a backbone of } x_t, h_{t-1} \\
         \tau &= \sigma(a\, \Delta_t + b) \\
         h_t &= (1 - \tau) \odot \tanh(f_1) + \tau \odot \tanh(f_2) && \text{default} \\
         h_t &= \tanh(f_1) + \tau \odot \tanh(f_2) && \text{no gate} \\
@@ -255,6 +256,6 @@ r"""The closed-form continuous-time network with its gate, and without a backbon
     h_t = (1 - \tau) \odot \tanh(f_1) + \tau \odot \tanh(f_2), \qquad
     \tau = \sigma(a\, \Delta_t + b)
 
-where :math:`f_1, f_2, a, b = W x_t + R h_{t-1} + b`. Params `CfCParams`, carry and output h. See
+where :math:`f_1, f_2, a, b = W x_t + R h_{t-1} + \beta`. Params `CfCParams`, carry and output h. See
 `make_cfc`.
 """

@@ -256,6 +256,6 @@ r"""The closed-form continuous-time network with its gate, and without a backbon
     h_t = (1 - \tau) \odot \tanh(f_1) + \tau \odot \tanh(f_2), \qquad
     \tau = \sigma(a\, \Delta_t + b)
 
-where :math:`f_1, f_2, a, b = W x_t + R h_{t-1} + \beta`. Params `CfCParams`, carry and output h. See
-`make_cfc`.
+where :math:`f_1, f_2, a, b = W x_t + R h_{t-1} + \beta`. Params `CfCParams`, carry and output
+h. See `make_cfc`.
 """

@@ -27,8 +27,14 @@ SAME = (
     "lstm_pseudo",
     "lstm_prototype",
 )
-FAMILIES = [n for n in CELLS if n not in SAME]
+NEWER = ("lru", "delta_net", "slstm", "phased_lstm", "lmu", "para_lstm")
+"""Of what came after the GRU one of each kind: a complex state, a matrix for a coefficient, heads,
+time in the carry, parts of other sizes, units that see only themselves."""
+CLASSICS = [n for n in CELLS if type(CELLS[n].spec).__module__.count(".") == 2]
+"""Those that have no folder of their own."""
+FAMILIES = [n for n in CELLS if n in NEWER or (n in CLASSICS and n not in SAME)]
 """Without the cells whose steps are those of another with an option less."""
+OTHERS = [n for n in CELLS if n not in FAMILIES and n not in SAME]
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiler options for what is compiled to be run once: references and rare options."""

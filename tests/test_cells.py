@@ -22,6 +22,7 @@ from jaxrnn.networks import Directions
 from tests.reference import (
     FAMILIES,
     KINDS,
+    OTHERS,
     SIZES,
     B,
     T,
@@ -35,6 +36,7 @@ from tests.reference import (
     random_like,
     reference,
     scan,
+    some,
     values,
     with_gradients,
 )
@@ -86,8 +88,9 @@ def test_signature(name):
     assert positional(cell.carry)[1].default == ()
     assert isinstance(cell.name, str)
     params = cell.init(jax.random.key(0), *SIZES.get(name, (3, 4)))
-    leaves = jax.tree.leaves((params, cell.carry(params)))
-    assert {leaf.dtype for leaf in leaves} == {jnp.dtype(jnp.float32)}, "float32 by default"
+    of_complex = {leaf.dtype for leaf in jax.tree.leaves(cell.carry(params))} - {np.dtype("f4")}
+    assert of_complex <= {np.dtype("c8")}, "float32 by default, also of complex numbers"
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("f4")}
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(cell.carry(params, (2,))))
 
 
@@ -108,6 +111,8 @@ def test_without_biases(thorough):
     """`use_bias=False`: no leaf of that kind, and the function of zero biases."""
     cell, size = CELLS[thorough], SIZES.get(thorough, (3, 4))
     full = cell.init(jax.random.key(0), *size, dtype=jnp.float64)
+    if not any("bias" in name for name in full._fields):
+        return
     bare = cell.init(jax.random.key(0), *size, dtype=jnp.float64, use_bias=False)
     zero = jax.tree_util.tree_map_with_path(
         lambda path, leaf: 0 * leaf if "bias" in jax.tree_util.keystr(path) else leaf, full
@@ -119,6 +124,7 @@ def test_without_biases(thorough):
     assert_close(run(bare, xs, None), run(zero, xs, None), thorough)
 
 
+@pytest.mark.parametrize("name", some(list(CELLS), (*FAMILIES, "min_gru", "mgu")))
 def test_values(name):
     """Every cell's values, from a carry; and a packed row of two sequences, each begun anew."""
     case = make(name)
@@ -126,6 +132,32 @@ def test_values(name):
     reset[2] = True
     got = quick(partial(scan, case.cell))(*case.inputs, None, None, reset)
     assert_close(got, values(name)(*case.inputs, reset), name)
+
+
+@pytest.mark.parametrize("name", some(OTHERS, ("min_gru", "mgu")))
+def test_in_short(name):
+    """Of cells whose kind is tested at length: values and gradients with every flag, dtypes."""
+    case, rng = make(name), np.random.default_rng(0)
+    lengths, mask, reset = np.array([4, 5]), rng.random((T, B)) < 0.6, rng.random((T, B)) < 0.4
+    within = np.arange(T)[:, None] < lengths
+    dirty = np.array(case.xs)
+    dirty[~(mask & within)] = np.nan
+    run = quick(with_gradients(partial(scan, case.cell, chunk=2)))
+    got = run(case.weights, case.params, dirty, case.carry, lengths, mask, reset)
+    flags = {"valid": mask & within, "reset": reset & within}
+    assert_close(got, reference(name)(case.weights, *case.inputs, **flags), name)
+    every = np.full(B, T), np.ones((T, B), bool), np.zeros((T, B), bool)
+    wanted = reference(name)(case.weights, *case.inputs)
+    assert_close(run(case.weights, *case.inputs, *every), wanted, name)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(wanted[1]):
+        assert np.any(leaf != 0), f"{jax.tree_util.keystr(path)} does not matter"
+    params = case.cell.init(case.key, *SIZES.get(name, (3, 4)), dtype=jnp.bfloat16)
+    given = case.cell.carry(params, (B,))
+    carry, ys, _ = quick(partial(scan, case.cell))(params, case.xs.astype(jnp.bfloat16), given)
+    kept = [(a.dtype, b.dtype) for a, b in zip(*map(jax.tree.leaves, (carry, given)), strict=True)]
+    assert all(a == b for a, b in kept), "the dtype of a carry changes"
+    leaves = jax.tree.leaves(ys)
+    assert all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in leaves)
 
 
 def test_scan_is_the_loop(thorough):
@@ -256,7 +288,9 @@ def test_batches(thorough):
     valid = np.arange(T)[:, None] < lengths
     last, ys, carries = case.weights
     weights = last, ys, jax.tree.map(jnp.zeros_like, carries)
-    only = [jax.tree.map(lambda w, b=b: w.at[..., b, :].set(0), weights) for b in range(B)]
+    at_end = lambda b: jax.tree.map(lambda w: w.at[b].set(0), weights[0])  # noqa: E731
+    along = lambda b: jax.tree.map(lambda w: w.at[:, b].set(0), weights[1:])  # noqa: E731
+    only = [(at_end(b), *along(b)) for b in range(B)]
     each = [reference(thorough)(only[1 - b], *case.inputs, valid=valid) for b in range(B)]
     outputs, summed = reference(thorough)(weights, *case.inputs, valid=valid)
 

@@ -69,3 +69,12 @@ def test_version_is_the_package_s():
     except PackageNotFoundError:
         pytest.skip("jaxrnn is not installed here, only on the path")
     assert jaxrnn.__version__ == installed
+
+
+def test_the_readme_lists_every_cell(monkeypatch):
+    """As docs/zoo.py writes them, from the registry."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import zoo
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert zoo.readme() in text, "python docs/zoo.py brings the table up to date"

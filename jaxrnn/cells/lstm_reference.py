@@ -115,3 +115,5 @@ lstm_reference = Cell(
 
 Params `LSTMGates` of `LSTMParams` (see `fuse` and `unfuse`), carry `LSTMCarry`, output h.
 """
+
+lstm_reference.__doc__ = "An LSTM with one linear map per gate, to read and to test by."

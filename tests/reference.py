@@ -119,8 +119,9 @@ def random_like(tree, seed, scale=1.0):
 
 
 def inner(a, b):
-    """The inner product of two trees."""
-    return sum(jnp.sum(x * y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+    """The inner product of two trees, of tangents and cotangents; of complex ones its real part."""
+    pairs = zip(*map(jax.tree.leaves, (a, b)), strict=True)
+    return sum(jnp.real(jnp.sum(x * y)) for x, y in pairs)
 
 
 def flip(tree):

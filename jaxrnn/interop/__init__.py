@@ -29,9 +29,18 @@ from jaxrnn.interop.readers import read
 from jaxrnn.unroll import scan
 
 if TYPE_CHECKING:
-    from jaxrnn.interop import cudnn, equinox, haiku, keras, linen, nnx, onnx, torch
-
-_MODULES = ("cudnn", "equinox", "haiku", "keras", "linen", "nnx", "onnx", "torch")
+    from jaxrnn.interop import (
+        cudnn,
+        equinox,
+        haiku,
+        keras,
+        linen,
+        nnx,
+        onnx,
+        recurrentgemma,
+        torch,
+        xlstm,
+    )
 
 __all__ = [
     "cudnn",
@@ -43,8 +52,12 @@ __all__ = [
     "onnx",
     "probe",
     "read",
+    "recurrentgemma",
     "torch",
+    "xlstm",
 ]
+
+_MODULES = frozenset(__all__) - {"probe", "read"}
 
 
 def __getattr__(name: str) -> Any:

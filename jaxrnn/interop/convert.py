@@ -21,7 +21,7 @@ from jaxrnn.networks.directions import Directions
 if TYPE_CHECKING:
     from jaxrnn.interop.format import Format
 
-__all__ = ["Prefix", "by_layer", "dump", "load"]
+__all__ = ["Prefix", "by_layer", "check_array", "common_dtype", "dump", "load"]
 
 Prefix = str | Directions | Sequence[str | Directions]
 """What stands before the names: one for the network, or one for each of its layers.
@@ -183,21 +183,25 @@ def _check(item: Entry, leaf: Any, sizes: Sizes | None) -> tuple[str, np.ndarray
     known = [size or "?" for size in shape(item, sizes)] if sizes else []
     kernel = item.rows[0][0][0] in "WRQ"
     expected = f"[{', '.join(map(str, known))}]" if known else "a matrix" if kernel else "an array"
+    fits = hasattr(leaf, "shape") and (list(leaf.shape) == known if known else not kernel)
+    return check_array(item.name, leaf, expected, fits)  # no size is known if there is no matrix
+
+
+def check_array(name: str, leaf: Any, expected: str, fits: bool) -> tuple[str, np.ndarray | None]:
+    """What is wrong with an array, or the array; None is a missing one."""
     if leaf is None:
-        return f"{item.name}: expected {expected}, missing", None
-    unlike = not hasattr(leaf, "shape") or (list(leaf.shape) != known if known else kernel)
-    if unlike:  # no size is known if there is no matrix
-        return f"{item.name}: expected {expected}, got {describe(leaf)}", None
+        return f"{name}: expected {expected}, missing", None
+    if not fits:
+        return f"{name}: expected {expected}, got {describe(leaf)}", None
     array = to_numpy(leaf)
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        return f"{item.name}: expected floating-point numbers, got {describe(leaf)}", None
+        return f"{name}: expected floating-point numbers, got {describe(leaf)}", None
     return "", array
 
 
-def _dtype(grid: list[list[_Found]], dtype: DType | None) -> tuple[Any, list[str]]:
+def common_dtype(arrays: Iterable[np.ndarray], dtype: DType | None) -> tuple[Any, list[str]]:
     """The dtype to convert to, and what is wrong with it."""
-    pieces = [piece for row in grid for one in row for piece in one.pieces.values()]
-    dtypes = {str(piece.dtype) for piece in pieces}
+    dtypes = {str(array.dtype) for array in arrays}
     wanted = jnp.dtype(dtype or min(dtypes, default="float32"))
     if dtype is None and len(dtypes) > 1:
         return wanted, [f"dtypes: expected one, got {sorted(dtypes)}; or give dtype"]
@@ -215,7 +219,8 @@ def load(
     _alike(library, [[(unit, None) for unit, _ in row] for row in placed])
     arrays = {name: leaf for name, leaf in arrays.items() if name.startswith(tuple(prefixes))}
     grid, problems = _find(library, net, placed, arrays)
-    wanted, problem = _dtype(grid, dtype)
+    cut_up = (piece for row in grid for one in row for piece in one.pieces.values())
+    wanted, problem = common_dtype(cut_up, dtype)
     problems += problem
     filled: list[list[PyTree]] = []
     for row in grid if not problems else []:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
 import jaxrnn
-from jaxrnn.base import Cell, DType, Layer, PyTree
+from jaxrnn.base import Cell, DType, Layer, PyTree, check_cell
 from jaxrnn.interop import carries, convert, structure
 from jaxrnn.interop.convert import Prefix
 from jaxrnn.interop.layout import Layout
+from jaxrnn.interop.mapped import Mapped, dump_mapped, load_mapped
 from jaxrnn.interop.names import base, flatten
 from jaxrnn.interop.structure import Unit
 from jaxrnn.networks.directions import Directions
@@ -36,8 +37,8 @@ class Format:
 
     Attributes:
       name: how errors call the library.
-      has: for each kind of cell, ``"elman"``, ``"gru"`` or ``"lstm"``, the options it has and
-        their values; None for any. Options that are not named must have their default. A
+      has: for each kind of cell, ``"elman"``, ``"gru"``, ``"lstm"`` or ``"mgu"``, the options it
+        has and their values; None for any. Options that are not named must have their default. A
         library that joins directions otherwise than by concatenation too has ``"merge"`` here.
       layout: ``layout(unit, has, **options) -> Layout``, the entries named from the prefix on;
         ``has(name)`` says whether the source has a name, and is never true in a `dump`.
@@ -55,6 +56,8 @@ class Format:
       ignored: whether a name is none of the conversion's business, such as a PRNG state.
       state: the order of the parts of an LSTM's state.
       disguised: patterns of names that weights have in another form, and what to do about it.
+      cells: for the type of a cell's `spec`, how one such cell is stored that is no such table of
+        matrices; networks of these are loaded cell by cell.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Format:
     ignored: Callable[[str], bool] = lambda name: False
     state: tuple[str, str] = ("h", "c")
     disguised: tuple[tuple[str, str], ...] = ()
+    cells: Mapping[type, Mapped] = field(default_factory=dict)
 
     def names(self, source: Any, prefix: Prefix, net: Any = None) -> tuple[Names, Prefix]:
         """The arrays of a source by whole name, and what stands before the names."""
@@ -79,6 +83,16 @@ class Format:
         if self.find is not None:
             return self.find(source, prefix, net)
         return flatten(source, self.separator), prefix
+
+    def _mapped(self, net: Any) -> Mapped | None:
+        """How such a cell is stored, if it is one of `cells`."""
+        check_cell("net", net)
+        one = self.cells.get(type(net.spec))
+        if one is None and not self.has:
+            raise ValueError(
+                f"net: no exact counterpart:\n  the cell {net.name!r}: {self.name} has none"
+            )
+        return one
 
     def load(
         self, net: Cell | Layer, source: Any, prefix: Prefix = "", *, dtype: DType | None = None
@@ -88,8 +102,9 @@ class Format:
         Everything is checked before anything is converted, and every problem is in one error.
 
         Args:
-          net: a cell of make_elman, make_lstm or make_gru, or what `jaxrnn.rnn`, `jaxrnn.stack`
-            or `jaxrnn.bidirectional` make of such; `infer` finds the right one.
+          net: a cell of make_elman, make_lstm, make_gru or make_mgu, or what `jaxrnn.rnn`,
+            `jaxrnn.stack` or `jaxrnn.bidirectional` make of such, or one of the other cells that
+            the library's page names; `infer` finds the right one.
           source: arrays by name, nested or flat: a ``state_dict``, ``variables``, a module that
             is a pytree, or what `jaxrnn.interop.read` made of a file.
           prefix: what stands before the names, such as ``"encoder.lstm"``, or one for each
@@ -111,6 +126,8 @@ class Format:
           >>> jaxrnn.interop.torch.load(jaxrnn.elman, state).input_kernel.shape
           (3, 5)
         """
+        if (one := self._mapped(net)) is not None:
+            return load_mapped(self, one, net, source, prefix, dtype)
         return convert.load(self, net, source, prefix, dtype)
 
     def dump(
@@ -133,7 +150,7 @@ class Format:
             A library whose modules always have biases gets zeros where there are none.
           **options: ``double_bias=False`` for a ``VanillaRNN`` of haiku without the second
             bias, ``mgu=True`` for an ``MGUCell`` of flax.linen, ``optimized=False`` for an
-            ``LSTMCell`` of flax.nnx.
+            ``LSTMCell`` of flax.nnx, ``backend="cuda"`` for a cell of xlstm.
 
         Returns:
           Numpy arrays by name, in the library's order; nested as its modules are in Flax and
@@ -152,8 +169,9 @@ class Format:
         """
         if bias is False and not self.biasless:
             raise ValueError(f"bias: expected True or None, got False: all of {self.name} have one")
-        arrays = convert.dump(self, net, params, prefix, bias=bias, options=options)
-        return self.nest(arrays)
+        if (one := self._mapped(net)) is not None:
+            return self.nest(dump_mapped(self, one, net, params, prefix, bias, options))
+        return self.nest(convert.dump(self, net, params, prefix, bias=bias, options=options))
 
     def infer(self, source: Any, prefix: Prefix = "", **options: Any) -> Any:
         """The network that a library's arrays belong to.

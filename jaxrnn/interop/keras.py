@@ -24,6 +24,9 @@ JSON that is read as data, and so may any source: ``{..., "model_config": model.
 layers are in its order, `infer` goes by it, and `load` refuses a network that it contradicts.
 Without it, activations are taken to be the default ones, layers to go forward, and two to be a
 `Bidirectional` by their names and sizes. See `jaxrnn.interop.probe`.
+
+A ``ConvLSTM2D`` and its kin load into a cell of `jaxrnn.cells.make_conv_lstm`, one at a time: see
+`jaxrnn.interop.conv_lstm`.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ from typing import Any
 
 import jaxrnn
 from jaxrnn.base import DType
-from jaxrnn.interop import structure
+from jaxrnn.cells.structured import ConvLSTMSpec
+from jaxrnn.interop import conv_lstm, structure
 from jaxrnn.interop.convert import Prefix
 from jaxrnn.interop.format import Format, blocks
 from jaxrnn.interop.found import Found
@@ -88,6 +92,8 @@ def _layer(arrays: dict[str, Any], at: str, *, go_backwards: bool = False) -> An
 
 def _find(source: Any, prefix: Prefix, net: Any) -> tuple[dict[str, Any], Prefix]:
     """The arrays by the names of `_layout`, whatever Keras calls them, and what is said of them."""
+    if isinstance(getattr(net, "spec", None), ConvLSTMSpec):
+        return conv_lstm.find_keras(source, prefix), ""  # type: ignore[arg-type]
     prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
     layers = [layer for one in prefixes for layer in holders(source, one)]
     rows = [] if net is None else structure.units(net)
@@ -143,6 +149,7 @@ KERAS = Format(
     biasless=True,
     find=_find,
     ignored=lambda name: name.rpartition("/")[2] in ("options", "merge", "go_backwards"),
+    cells={ConvLSTMSpec: conv_lstm.KERAS},
 )
 """What Keras has, for the conversion."""
 

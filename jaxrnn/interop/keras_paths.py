@@ -13,7 +13,7 @@ from jaxrnn.interop.keras_config import BLOCKS, Described, describe_layers, file
 from jaxrnn.interop.names import base, flatten, numbered, to_numpy
 from jaxrnn.interop.structure import Unit
 
-__all__ = ["Holder", "agree", "holders", "said"]
+__all__ = ["Holder", "agree", "cells_below", "holders", "placed", "said"]
 
 NAMES = ("kernel", "recurrent_kernel", "bias")
 IGNORED = re.compile(r"(^|/)(seed_generator(_\d+)?|optimizer|optimizer_weights)/|(^|/)seed_gen")
@@ -34,7 +34,7 @@ class Holder(NamedTuple):
     number: int = 0  # of the cell, where a layer holds several
 
 
-def _cells(source: Any, start: str) -> dict[str, dict[str, Any]]:
+def cells_below(source: Any, start: str) -> dict[str, dict[str, Any]]:
     """For each cell below a prefix its arrays by `NAMES`; whatever else is there, alike."""
     cells: dict[str, dict[str, Any]] = {}
     if isinstance(source, Mapping):
@@ -87,12 +87,12 @@ def _from_cudnn(cell: dict[str, Any]) -> dict[str, Any]:
 def holders(source: Any, prefix: str) -> list[Holder]:
     """The layers below a prefix; one for each cell where a layer holds several."""
     start = base(prefix, "/").replace(*LAYERS)
-    cells = _cells(source, start)
+    cells = cells_below(source, start)
     given = source.get("model_config") if isinstance(source, Mapping) else None
     described = [] if given is None else describe_layers(given)
     at: dict[str, tuple[int, Described] | None] = {}  # by path of a cell
     for path in cells:
-        at[path] = _placed(path, described) if "recurrent_kernel" in cells[path] else None
+        at[path] = placed(path, described) if "recurrent_kernel" in cells[path] else None
     inside: dict[str, list[str]] = {}  # paths of cells by path of a layer
     for path in cells:
         inside.setdefault(CELL.sub("", path), []).append(path)
@@ -118,7 +118,7 @@ def holders(source: Any, prefix: str) -> list[Holder]:
     return [layer for _, layer in sorted(found, key=lambda item: item[0])]
 
 
-def _placed(path: str, described: list[Described]) -> tuple[int, Described] | None:
+def placed(path: str, described: list[Described]) -> tuple[int, Described] | None:
     """The layer that a cell belongs to, with its number: the one named most fully."""
     if not described:
         return None

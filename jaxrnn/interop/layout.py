@@ -14,8 +14,9 @@ letter  shape       tensor
 ``Q``   ``(H, P)``  projection, without a gate
 ======  ==========  =================================================================
 
-The gates are h of an Elman cell, i, f, g, o of an LSTM and r, z, n of a GRU. A layout is a
-tuple of `Entry`, and to convert is to cut arrays by one layout and to join them by another.
+The gates are h of an Elman cell, i, f, g, o of an LSTM, r, z, n of a GRU and f, n of a minimal
+gated unit. A layout is a tuple of `Entry`, and to convert is to cut arrays by one layout and to
+join them by another.
 """
 
 from __future__ import annotations

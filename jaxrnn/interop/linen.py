@@ -3,9 +3,10 @@
 Kernels are (in, out), one for each gate: ``ii, if, ig, io`` and ``hi, hf, hg, ho`` of
 ``LSTMCell`` and ``OptimizedLSTMCell``, with the biases on ``h*``; ``ir, iz, in`` and ``hr, hz,
 hn`` of ``GRUCell``, with the biases on ``i*`` and on ``hn``; ``i`` and ``h`` of ``SimpleCell``,
-with the bias on ``i``. All of them always have biases. ``MGUCell`` is a GRU with one gate for
-both, r = z = f: it loads into `jaxrnn.gru`, and goes back by ``dump(net, params, mgu=True)``
-while the two are equal.
+with the bias on ``i``. All of them always have biases. ``MGUCell``, of the gates f and n, is
+``jaxrnn.make_mgu(reset="after", update="keep")``. It is also a GRU with one gate for both,
+r = z = f: it loads into `jaxrnn.gru`, which `infer` gives, and goes back by ``dump(net, params,
+mgu=True)`` while the two are equal. ``ConvLSTMCell`` stands in `jaxrnn.interop.conv_lstm`.
 
 A source is the variables or their ``params``, nested, or flat with ``/`` in the names. A cell's
 names are its own, or stand below ``cell`` as in ``RNN(cell)``. A layer of two directions is a
@@ -26,10 +27,12 @@ from functools import partial
 from typing import Any
 
 import jaxrnn
+from jaxrnn.cells.structured import ConvLSTMSpec
+from jaxrnn.interop import conv_lstm
 from jaxrnn.interop.convert import Prefix
 from jaxrnn.interop.format import Format, both
 from jaxrnn.interop.layout import Entry, Layout, entry
-from jaxrnn.interop.names import flatten, nest
+from jaxrnn.interop.names import base, flatten, nest
 from jaxrnn.interop.structure import Unit
 
 __all__ = ["HAS", "LINEN", "dump", "dump_carry", "infer", "load", "load_carry", "place", "wrapped"]
@@ -39,6 +42,8 @@ HAS = {
     "gru": {"reset": ("after",), "update": None},
     "lstm": {},
 }
+"""What both libraries of flax have."""
+MGU = {"reset": ("after",), "update": ("keep",)}
 
 
 def place(unit: Unit, has: Callable[[str], bool], layers: str, first: str) -> str:
@@ -70,9 +75,9 @@ def _layout(unit: Unit, has: Callable[[str], bool], *, mgu: bool = False) -> Lay
             entries += [entry(f"h{g}/kernel", "R", g), entry(f"h{g}/bias", "b", g)]
         inputs = [entry(f"i{g}/kernel", "W", g) for g in "ifgo"]
         return Layout((*inputs, *entries)).at(at("ii/kernel"))
-    start = at("in/kernel")
-    mgu = mgu or has(start + "if/kernel")
-    gates = {"f": "r", "n": "n"} if mgu else {g: g for g in "rzn"}
+    start, own = at("in/kernel"), unit.kind == "mgu"
+    mgu = not own and (mgu or has(start + "if/kernel"))
+    gates = {"f": "r", "n": "n"} if mgu else {g: g for g in ("fn" if own else "rzn")}
     for n, g in gates.items():
         entries += [entry(f"i{n}/kernel", "W", g), entry(f"i{n}/bias", "b", g)]
     entries += [entry(f"h{n}/kernel", "R", g) for n, g in gates.items()]
@@ -87,12 +92,16 @@ def _layer(arrays: dict[str, Any], at: str) -> Any:
 
 def _find(source: Any, prefix: Prefix, net: Any) -> tuple[dict[str, Any], Prefix]:
     inner = source.get("params") if isinstance(source, Mapping) else None
-    return flatten(inner if isinstance(inner, Mapping) else source, "/"), prefix
+    names = flatten(inner if isinstance(inner, Mapping) else source, "/")
+    if isinstance(getattr(net, "spec", None), ConvLSTMSpec) and isinstance(prefix, str):
+        below = base(prefix, "/") + "cell"  # of an RNN
+        prefix = below if f"{below}/ih/kernel" in names else prefix
+    return names, prefix
 
 
 LINEN = Format(
     "flax.linen",
-    HAS,
+    HAS | {"mgu": MGU},
     _layout,
     _layer,
     "[cell/]in/kernel, ii/kernel or i/kernel, forward_rnn/... or layers_0/...",
@@ -101,6 +110,7 @@ LINEN = Format(
     find=_find,
     nest=partial(nest, separator="/"),
     state=("c", "h"),
+    cells={ConvLSTMSpec: conv_lstm.LINEN},
 )
 """What flax.linen has, for the conversion."""
 

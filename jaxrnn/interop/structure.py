@@ -18,6 +18,7 @@ from jaxrnn.cells import LSTMParams, LSTMSpec, LSTMVariantParams
 from jaxrnn.cells.elman import ElmanParams, ElmanSpec
 from jaxrnn.cells.gru import GRUParams, GRUSpec
 from jaxrnn.cells.lstm_reference import LSTMReferenceSpec, fuse, unfuse
+from jaxrnn.cells.simplified.mgu import MGUParams, MGUSpec
 from jaxrnn.checks import check_params, expected_params
 from jaxrnn.interop.layout import Layout, Sizes, cut, entry, join
 from jaxrnn.networks.directions import BidirectionalSpec, Directions
@@ -35,7 +36,7 @@ __all__ = [
     "write",
 ]
 
-Spec = ElmanSpec | GRUSpec | LSTMSpec
+Spec = ElmanSpec | GRUSpec | LSTMSpec | MGUSpec
 
 
 class HaikuLSTMSpec(NamedTuple):
@@ -50,7 +51,7 @@ class HaikuLSTMSpec(NamedTuple):
         return lstm
 
 
-_KINDS = {ElmanSpec: "elman", GRUSpec: "gru", LSTMSpec: "lstm"}
+_KINDS = {ElmanSpec: "elman", GRUSpec: "gru", LSTMSpec: "lstm", MGUSpec: "mgu"}
 _LSTMS = LSTMReferenceSpec | HaikuLSTMSpec
 """The specs of cells that compute what ``make_lstm()`` does."""
 _INITIAL = ("recurrent_init", "forget_bias", "use_bias")
@@ -86,7 +87,7 @@ class Unit(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """Which of elman, gru and lstm it is."""
+        """Which of elman, gru, lstm and mgu it is."""
         return _KINDS[type(self.spec)]
 
     @property
@@ -127,7 +128,7 @@ class Unit(NamedTuple):
         return Sizes(input_size, hidden_size, expected.recurrent_kernel.shape[0])
 
 
-_GATES = {"elman": "h", "gru": "rzn"}
+_GATES = {"elman": "h", "gru": "rzn", "mgu": "fn"}
 
 
 def layers(net: Cell | Layer) -> tuple[Cell | Layer, ...]:
@@ -139,8 +140,8 @@ def units(net: Cell | Layer) -> list[list[Unit]]:
     """The cells of a network: for each layer, those of its directions.
 
     Raises:
-      TypeError: unless it is a cell of make_elman, make_lstm or make_gru, or what `jaxrnn.rnn`,
-        `jaxrnn.stack` or `jaxrnn.bidirectional` make of such.
+      TypeError: unless it is a cell of make_elman, make_lstm, make_gru or make_mgu, or what
+        `jaxrnn.rnn`, `jaxrnn.stack` or `jaxrnn.bidirectional` make of such.
 
     Example:
       >>> import jaxrnn
@@ -162,7 +163,7 @@ def units(net: Cell | Layer) -> list[list[Unit]]:
                 raise TypeError(f"net: expected a cell or both directions of one, got {name}")
             if not isinstance(cell.spec, Spec | _LSTMS):
                 raise TypeError(
-                    "net: expected a cell of make_elman, make_lstm or make_gru, got "
+                    "net: expected a cell of make_elman, make_lstm, make_gru or make_mgu, got "
                     f"{cell.name!r}, which was changed or is not one of these"
                 )
         number = k if isinstance(net.spec, StackSpec) else None
@@ -232,7 +233,8 @@ def read(unit: Unit, params: Params) -> tuple[dict[str, np.ndarray], Sizes]:
 def write(unit: Unit, pieces: Mapping[str, np.ndarray]) -> Params:
     """A cell's parameters out of their pieces, the inverse of `read`."""
     spec = unit.spec
-    record: Any = {"elman": ElmanParams, "gru": GRUParams, "lstm": LSTMVariantParams}[unit.kind]
+    records = {"elman": ElmanParams, "gru": GRUParams, "lstm": LSTMVariantParams, "mgu": MGUParams}
+    record: Any = records[unit.kind]
     if isinstance(spec, LSTMSpec) and spec.plain:
         record = LSTMParams
     entries = unit.own(bias=any(name[0] == "b" for name in pieces)).entries

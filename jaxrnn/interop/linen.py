@@ -4,7 +4,7 @@ Kernels are (in, out), one for each gate: ``ii, if, ig, io`` and ``hi, hf, hg, h
 ``LSTMCell`` and ``OptimizedLSTMCell``, with the biases on ``h*``; ``ir, iz, in`` and ``hr, hz,
 hn`` of ``GRUCell``, with the biases on ``i*`` and on ``hn``; ``i`` and ``h`` of ``SimpleCell``,
 with the bias on ``i``. All of them always have biases. ``MGUCell``, of the gates f and n, is
-``jaxrnn.make_mgu(reset="after", update="keep")``. It is also a GRU with one gate for both,
+``jaxrnn.cells.make_mgu(reset="after", update="keep")``. It is also a GRU with one gate for both,
 r = z = f: it loads into `jaxrnn.gru`, which `infer` gives, and goes back by ``dump(net, params,
 mgu=True)`` while the two are equal. ``ConvLSTMCell`` stands in `jaxrnn.interop.conv_lstm`.
 

@@ -174,7 +174,7 @@ def trajectory(
         return params, initial, again, Steps(xs, *rest[1]), rest[2]
 
     @jax.custom_jvp
-    def solve(floats: list[list[Any]], rest: tuple[Any, ...]) -> tuple[list[Any], ...]:
+    def solve(floats: list[list[Any]], rest: tuple[Any, ...]) -> tuple[Any, ...]:
         params, initial, again, steps, guess = join(floats, rest)
 
         def piece(carry: Carry, part: tuple[Steps, Carry], start: None) -> tuple[Carry, Any]:
@@ -232,7 +232,8 @@ def _spread(status: Status | None, carries: Carry) -> Status | None:
         return None
     time = jax.tree.leaves(carries)[0].shape[0]
     first = jnp.arange(time) == 0
-    wide = Status(*(jnp.broadcast_to(leaf, (time,)) for leaf in status))
+    each: list[Any] = [jnp.broadcast_to(leaf, (time,)) for leaf in status]
+    wide = Status(each[0], each[1], each[2])
     return wide._replace(iterations=jnp.where(first, wide.iterations, 0))
 
 

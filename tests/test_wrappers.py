@@ -14,6 +14,7 @@ from jaxrnn.cells import CELLS, linear
 from jaxrnn.networks import (
     HighwayParams,
     ProjectOutputParams,
+    dilated,
     highway,
     normalize,
     project_output,
@@ -45,6 +46,7 @@ CASES = {
     "highway": highway(LSTM),
     "project output": project_output(LSTM, 3),
     "normalize": normalize(GRU),
+    "dilated": dilated(LSTM, 2),
     "all": residual(
         zoneout(
             normalize(
@@ -470,3 +472,42 @@ def test_wrong_parameters_are_named():
     params, _, _ = example(GRU, 5)
     with pytest.raises(ValueError, match="inputs of the shape of the outputs"):
         jaxrnn.scan(own, params, jnp.ones((T, D), jnp.float64))
+
+
+def test_a_dilated_cell_is_as_many_sequences_as_it_is_dilated():
+    """Each by itself, of every d-th input."""
+    cell = dilated(LSTM, 3)
+    params = cell.init(jax.random.key(0), D, H, dtype=jnp.float64)
+    xs = jax.random.normal(jax.random.key(1), (7, B, D), jnp.float64)
+    carry, ys = jaxrnn.scan(cell, params, xs)
+    for k in range(3):
+        last, alone = jaxrnn.scan(LSTM, params, xs[k::3])
+        assert_close(ys[k::3], alone, f"from step {k}")
+        assert_close(carry[(k - 7) % 3], last, f"the carry from step {k}")
+
+
+def test_skips_between_layers():
+    """Every layer sees the input, and all are seen; scan = steps; not what another stack is."""
+    net = jaxrnn.rnn(GRU, 3, skip=True, dilation=(1, 2, 1), around=[None, zoneout_a_little, None])
+    assert pickle.loads(pickle.dumps(jaxrnn.stack(GRU, LSTM, skip=True))) != jaxrnn.stack(GRU, LSTM)
+    params = net.init(jax.random.key(0), D, (3, 4, 5), dtype=jnp.float64)
+    assert [p.input_kernel.shape[0] for p in params] == [D, D + 3, D + 4]
+    xs = jax.random.normal(jax.random.key(1), (T, B, D), jnp.float64)
+    carry, ys = jaxrnn.scan(net, params, xs)
+    assert ys.shape == (T, B, 12)
+    below = jaxrnn.scan(GRU, params[0], xs)[1]
+    middle = dilated(zoneout_a_little(GRU), 2)
+    above = jaxrnn.scan(middle, params[1], jnp.concatenate([below, xs], -1))[1]
+    top = jaxrnn.scan(GRU, params[2], jnp.concatenate([above, xs], -1))[1]
+    assert_close(ys, jnp.concatenate([below, above, top], -1), "layer by layer")
+    held = net.carry(params, (B,))
+    for t in range(T):
+        held, y = net.step(params, held, xs[t])
+        assert_close(y, ys[t], f"step {t}")
+    assert_close(held, carry, "the carry")
+    with pytest.raises(ValueError, match="dilation: expected one, or 3, one a layer, got 2"):
+        jaxrnn.rnn(GRU, 3, dilation=(1, 2))
+
+
+def zoneout_a_little(cell):
+    return zoneout(cell, 0.1)

@@ -137,8 +137,7 @@ def _check_params(
                 f"{inputs}: expected {features} (D), which {argument} of the cell {cell.name!r} "
                 f"were made for, got {size}: shape {xs.shape}{hint}"
             )
-    # Of two sizes with as many problems that one which the shapes agree with.
-    _, hidden, problems, shapes, expected = min(tried, key=lambda one: (one[0], one[3]))
+    _, hidden, problems, shapes, expected = min(tried, key=lambda one: one[0])
     if type(params) is not type(expected):
         raise TypeError(_of_another_kind(cell, params, expected, argument))
     why = (
@@ -362,8 +361,11 @@ def _check_shapes(cell: Any, structure: Any, leaves: tuple[Any, ...]) -> None:
 
 def _check_layers(cell: Any, params: PyTree, x: Any, argument: str) -> None:
     """Each layer of a stack against the output of the one before."""
+    first = jax.tree.leaves(x)[0]
     for k, part in enumerate(getattr(cell, "parts", ())):
         name = f"{argument}[{k}]"
+        if k and getattr(cell.spec, "skip", False):
+            x = jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] + first.shape[-1]), x.dtype)
         check_params(part, params[k], x, argument=name, inputs="x" if k == 0 else "its input")
         _check_layers(part, params[k], x, name)
         carry = jax.eval_shape(

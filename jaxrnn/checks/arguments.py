@@ -138,7 +138,7 @@ def check_real(
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument}: expected a number, got {type(value).__name__}")
-    if above < value and least <= value < below:
+    if above < float(value) and least <= float(value) < below:
         return
     words = [f"above {above:g}"] if above > -math.inf else []
     words += [f"at least {least:g}"] if least > -math.inf else []

@@ -2,6 +2,7 @@
 
 from jaxrnn.networks.around import (
     Beside,
+    DilatedSpec,
     HighwayParams,
     HighwaySpec,
     NormalizeParams,
@@ -14,6 +15,7 @@ from jaxrnn.networks.around import (
     VariationalDropoutSpec,
     WeightDropSpec,
     ZoneoutSpec,
+    dilated,
     highway,
     normalize,
     project_output,
@@ -25,13 +27,14 @@ from jaxrnn.networks.around import (
 )
 from jaxrnn.networks.directions import BidirectionalSpec, Directions, bidirectional
 from jaxrnn.networks.plain import params_from
-from jaxrnn.networks.stack import StackSpec, rnn, stack
+from jaxrnn.networks.stack import SkipStackSpec, StackSpec, rnn, stack
 from jaxrnn.networks.summary import summary
 from jaxrnn.networks.wrappers import LearnedCarryParams, LearnedCarrySpec, learned_carry, lift
 
 __all__ = [
     "Beside",
     "BidirectionalSpec",
+    "DilatedSpec",
     "Directions",
     "HighwayParams",
     "HighwaySpec",
@@ -43,12 +46,14 @@ __all__ = [
     "ProjectOutputSpec",
     "RecurrentDropoutSpec",
     "ResidualSpec",
+    "SkipStackSpec",
     "StackSpec",
     "VariationalDropoutParams",
     "VariationalDropoutSpec",
     "WeightDropSpec",
     "ZoneoutSpec",
     "bidirectional",
+    "dilated",
     "highway",
     "learned_carry",
     "lift",

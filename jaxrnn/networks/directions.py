@@ -112,10 +112,9 @@ class _Both(NamedTuple):
 
 def _together(forward: Cell | Layer, backward: Cell | Layer, options: Options) -> bool:
     """Whether both directions can go in one loop, and whoever solves them takes steps."""
-    cells = forward, backward
     if not (isinstance(forward, Cell) and isinstance(backward, Cell)):
         return False
-    solvers = (choose(cell) if options.solver is None else options.solver for cell in cells)
+    solvers = (options.solver or choose(cell) for cell in (forward, backward))
     return forward.axes == backward.axes and all(solver.stepwise for solver in solvers)
 
 

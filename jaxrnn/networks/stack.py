@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
 from typing import Any, NamedTuple
@@ -22,14 +22,16 @@ from jaxrnn.base import (
     documented,
     split,
 )
-from jaxrnn.checks import check_parts, check_positive
+from jaxrnn.checks import check_bool, check_parts, check_positive
+from jaxrnn.networks.around import dilated
 from jaxrnn.networks.directions import Merge, bidirectional
 from jaxrnn.options import Options
 from jaxrnn.unroll import run
 
-__all__ = ["StackSpec", "rnn", "stack"]
+__all__ = ["SkipStackSpec", "StackSpec", "rnn", "stack"]
 
 Rates = float | Sequence[float]
+Around = Callable[[Any], Any]
 
 
 class StackSpec(NamedTuple):
@@ -47,6 +49,35 @@ class StackSpec(NamedTuple):
     def make(self) -> Layer:
         """The network."""
         return stack(*self.cells, dropout=self.dropout)
+
+
+class SkipStackSpec(NamedTuple):
+    """What `stack` was given, with skip connections.
+
+    Example:
+      >>> import jaxrnn
+      >>> len(jaxrnn.stack(jaxrnn.gru, jaxrnn.gru, skip=True).spec.cells)
+      2
+    """
+
+    cells: tuple[Cell | Layer, ...]
+    dropout: tuple[float, ...] = ()
+    skip: bool = True
+
+    def make(self) -> Layer:
+        """The network."""
+        return stack(*self.cells, dropout=self.dropout, skip=True)
+
+
+def _join(*parts: PyTree) -> Array:
+    """Features side by side."""
+    leaves = jax.tree.leaves(parts)
+    if len(leaves) != len(parts):
+        raise ValueError(
+            f"skip: expected one array from each layer, and as the input, got {len(leaves)} for "
+            f"{len(parts)}"
+        )
+    return jnp.concatenate(leaves, axis=-1)
 
 
 def _rates(dropout: Rates, count: int) -> tuple[float, ...]:
@@ -91,7 +122,9 @@ def _output_size(cell: Cell | Layer, params: Params, shape: tuple[int, ...], dty
 
 
 @documented
-def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any, ...]]:
+def stack(
+    *cells: Any, dropout: Rates = 0.0, skip: bool = False
+) -> Layer[tuple[Any, ...], tuple[Any, ...]]:
     r"""Cells on top of each other: the output of each is the input of the next.
 
     .. math:: h^{(k)}_t = \mathrm{cell}_k(m^{(k-1)}_t \odot h^{(k-1)}_t,\; h^{(k)}_{t-1})
@@ -105,6 +138,8 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
         result cannot either.
       dropout: the rate in [0, 1) on every layer's output but the last, or a rate for each
         layer's, with or without the last.
+      skip: whether every layer above the first sees the input too, beside the output of the layer
+        below, and the output is that of all layers side by side.
 
     Returns:
       A `Layer` whose params and carry are tuples, one entry per layer. Its ``init`` takes a
@@ -117,7 +152,8 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
         for a single layer, which would drop nothing.
 
     Source: Zaremba, Sutskever and Vinyals (2014), Recurrent neural network regularization,
-    arXiv:1409.2329, for the place of the dropout.
+    arXiv:1409.2329, for the place of the dropout; Graves (2013), Generating sequences with
+    recurrent neural networks, arXiv:1308.0850, for the skip connections.
 
     Example:
       >>> import jax, jaxrnn
@@ -134,8 +170,9 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
         check_cell(f"cells[{k}]", cell)
     count = len(cells)
     rates = _rates(dropout, count)
-    dropped = f", dropout={rates}" if any(rates) else ""
-    name = f"stack({', '.join(cell.name for cell in cells)}{dropped})"
+    check_bool("skip", skip)
+    said = (f", dropout={rates}" if any(rates) else "") + (", skip=True" if skip else "")
+    name = f"stack({', '.join(cell.name for cell in cells)}{said})"
 
     def init(
         key: Array,
@@ -152,12 +189,13 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
             if not isinstance(size, tuple):  # a stack within this one may have its own
                 each = isinstance(hidden_size, tuple)
                 check_positive(f"hidden_size[{k}]" if each else "hidden_size", size)
-        params = []
+        params, seen = [], input_size
         for cell, k, size in zip(cells, split(key, count), sizes, strict=True):
-            params.append(cell.init(k, input_size, size, dtype=dtype, **options))
+            params.append(cell.init(k, seen, size, dtype=dtype, **options))
             if len(params) < count:
-                shape = (*(1,) * (cell.axes - 1), input_size)
-                input_size = _output_size(cell, params[-1], shape, dtype)[-1]
+                shape = (*(1,) * (cell.axes - 1), seen)
+                seen = _output_size(cell, params[-1], shape, dtype)[-1]
+                seen += input_size if skip else 0
         return tuple(params)
 
     def carry(params: tuple[Params, ...], batch_shape: tuple[int, ...] = ()) -> tuple[Carry, ...]:
@@ -168,8 +206,9 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
         params: tuple[Params, ...], xs: PyTree, carry: tuple[Carry, ...], options: Options
     ) -> tuple[Carry, PyTree, PyTree]:
         paths = check_parts(name, cells, params, argument=options.path)
-        last, kept, ys = [], [], xs
+        last, kept, ys, every = [], [], xs, []
         for k, cell in enumerate(cells):
+            ys = _join(ys, xs) if skip and k else ys
             called = "its input" if k else options.inputs
             mine = options.part(k, paths[k])._replace(key=options.fold(2 * k), inputs=called)
             final, ys, each = run(cell, params[k], ys, carry[k], mine)
@@ -178,7 +217,8 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
             if rates[k] and options.key is not None:
                 keys = options.keys(2 * k + 1, jax.tree.leaves(ys)[0].shape[0])
                 ys = jax.vmap(partial(_drop, rates[k]))(ys, keys)
-        return tuple(last), ys, tuple(kept)
+            every.append(ys)
+        return tuple(last), _join(*every) if skip else ys, tuple(kept)
 
     def advance(
         params: tuple[Params, ...],
@@ -187,15 +227,17 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
         key: Array | None = None,
         time: int | Array = 0,
     ) -> tuple[tuple[Carry, ...], PyTree]:
-        new, y = [], x
+        new, y, every = [], x, []
         for k, cell in enumerate(cells):
+            y = _join(y, x) if skip and k else y
             mine = None if key is None else jax.random.fold_in(key, 2 * k)
             state, y = cell.advance(params[k], carry[k], y, mine, time)
             if rates[k] and key is not None:
                 again = jax.random.fold_in(jax.random.fold_in(key, 2 * k + 1), time)
                 y = _drop(rates[k], y, again)
             new.append(state)
-        return tuple(new), y
+            every.append(y)
+        return tuple(new), _join(*every) if skip else y
 
     return Layer(
         name,
@@ -206,7 +248,7 @@ def stack(*cells: Any, dropout: Rates = 0.0) -> Layer[tuple[Any, ...], tuple[Any
         any(rates) or any(cell.stochastic for cell in cells),
         cells,
         cells[0].axes,
-        StackSpec(cells, rates),
+        SkipStackSpec(cells, rates) if skip else StackSpec(cells, rates),
     )
 
 
@@ -217,6 +259,9 @@ def rnn(
     bidirectional: bool = False,
     dropout: Rates = 0.0,
     merge: Merge = "concat",
+    skip: bool = False,
+    dilation: int | Sequence[int] = 1,
+    around: Around | Sequence[Around] | None = None,
 ) -> Layer[tuple[Any, ...], tuple[Any, ...]]:
     """A whole recurrent network of equal layers, as ``torch.nn.LSTM`` and its kin are.
 
@@ -227,6 +272,11 @@ def rnn(
         merged outputs of both.
       dropout: as in `jaxrnn.stack`.
       merge: how the directions are joined, as in `jaxrnn.bidirectional`.
+      skip: as in `jaxrnn.stack`.
+      dilation: how many steps back the state is that a layer sees (`jaxrnn.networks.dilated`), for
+        all layers or each.
+      around: what to put around the cell, from a cell to a cell, such as
+        ``lambda cell: jaxrnn.networks.zoneout(cell, 0.1)``, for all layers or each.
 
     Returns:
       A `Layer`; its params and carry are tuples, one entry per layer. It steps if it has one
@@ -234,7 +284,8 @@ def rnn(
 
     Raises:
       TypeError: if `num_layers` is not an int, or the cell is not one.
-      ValueError: for fewer than one layer, a wrong rate or an unknown merge.
+      ValueError: for fewer than one layer, a wrong rate, an unknown merge, or another number of
+        dilations or wrappers than layers.
 
     Example:
       >>> import jax, jaxrnn
@@ -245,8 +296,22 @@ def rnn(
       (2, (7, 2, 10))
     """
     check_positive("num_layers", num_layers)
-    layer = _both(cell, merge) if bidirectional else cell
-    return stack(*(layer,) * num_layers, dropout=dropout)
+    steps = _each("dilation", dilation, num_layers)
+    layers = []
+    for number, wrap in zip(steps, _each("around", around, num_layers), strict=True):
+        layer = cell if wrap is None else wrap(cell)
+        layer = layer if number == 1 else dilated(layer, number)  # type: ignore[arg-type]
+        layers.append(_both(layer, merge) if bidirectional else layer)
+    return stack(*layers, dropout=dropout, skip=skip)
+
+
+def _each(argument: str, value: Any, count: int) -> tuple[Any, ...]:
+    """One for every layer."""
+    if not isinstance(value, tuple | list):
+        return (value,) * count
+    if len(value) != count:
+        raise ValueError(f"{argument}: expected one, or {count}, one a layer, got {len(value)}")
+    return tuple(value)
 
 
 def _both(cell: Cell | Layer, merge: Merge) -> Layer:

@@ -5,6 +5,7 @@ or on the key alone, so a sequence in pieces, or step by step, is the same as th
 """
 
 from jaxrnn.networks.around.candidate import RecurrentDropoutSpec, recurrent_dropout
+from jaxrnn.networks.around.dilation import DilatedSpec, dilated
 from jaxrnn.networks.around.normalize import NormalizeParams, NormalizeSpec, normalize
 from jaxrnn.networks.around.readout import (
     ProjectOutputParams,
@@ -29,6 +30,7 @@ from jaxrnn.networks.around.zoneout import ZoneoutSpec, zoneout
 
 __all__ = [
     "Beside",
+    "DilatedSpec",
     "HighwayParams",
     "HighwaySpec",
     "NormalizeParams",
@@ -41,6 +43,7 @@ __all__ = [
     "VariationalDropoutSpec",
     "WeightDropSpec",
     "ZoneoutSpec",
+    "dilated",
     "highway",
     "normalize",
     "project_output",

@@ -7,14 +7,14 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 # What the study calls its variants. All have peepholes but NP, which is today's LSTM.
 VARIANTS = {
     "lstm_peephole": "V",
-    "lstm_nig": "NIG",
-    "lstm_nfg": "NFG",
+    "lstm_cifg": "CIFG",
+    "lstm_fgr": "FGR",
+    "lstm": "NP",
     "lstm_nog": "NOG",
     "lstm_niaf": "NIAF",
+    "lstm_nig": "NIG",
+    "lstm_nfg": "NFG",
     "lstm_noaf": "NOAF",
-    "lstm_cifg": "CIFG",
-    "lstm": "NP",
-    "lstm_fgr": "FGR",
 }
 
 
@@ -40,13 +40,14 @@ def measured(task):
 
 def limits(task, values):
     """Of an axis of scores, the better end last; what learned nothing is on it if it is near."""
-    low, high = np.min(values), np.max(values)
     ignorant = scaled(task, task.baseline)
+    values = values if np.size(values) else ignorant  # all diverged
+    low, high = np.min(values), np.max(values)
     apart = low - ignorant if task.classes else ignorant - high
     if apart < high - low:
         low, high = min(low, ignorant), max(high, ignorant)
     room = max(0.08 * (high - low), 1 if task.classes else 0.01)
-    return (low - room, high + room) if task.classes else (high + room, low - room)
+    return (low - room, min(high + room, 101)) if task.classes else (high + room, low - room)
 
 
 def colours(families, names):
@@ -105,14 +106,15 @@ def draw_times(path, results, tasks, families):
         for point in sorted(points, key=lambda point: (point[0], -sign * point[1])):
             if not front or sign * point[1] > sign * front[-1][1]:
                 front.append(point)
-        axes.step(*zip(*[point[:2] for point in front], strict=True), where="post", c="0.7", lw=1)
+        xs, ys = ([point[i] for point in front] for i in range(2))
+        axes.step(xs, ys, where="post", color="0.7", lw=1)
         for n, (x, y, name) in enumerate(front):
             below = -9 if n % 2 else 4
             options = {"xytext": (3, below), "textcoords": "offset points", "fontsize": 6}
             axes.annotate(name, (x, y), **options)
         axes.axhline(scaled(task, task.baseline), color="0.4", ls=":", lw=1)
         axes.margins(x=0.12)
-        axes.set_ylim(limits(task, [point[1] for point in points]))
+        axes.set_ylim(limits(task, [y for _, y, _ in points]))
         axes.set(title=task_name, ylabel=measured(task), xscale="log")
         axes.set_xlabel("ns of an update, per step and sequence")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -129,8 +131,8 @@ def draw_times(path, results, tasks, families):
 def draw_variants(path, results, tasks):
     """The variants as the study draws them: boxes, and behind them the units of each.
 
-    There the bars are parameters, which are equal here, so that what they buy is shown. A box is
-    blue where no seed's score is between those of the vanilla cell.
+    There the bars are parameters, which are equal here, so that what they buy is shown. The red dot
+    is the mean. A box is blue where all seeds are better than any of the vanilla cell, or worse.
     """
     tasks = {name: task for name, task in tasks.items() if VARIANTS.keys() & of(results, name)}
     if not tasks:
@@ -160,6 +162,7 @@ def draw_variants(path, results, tasks):
             box["boxes"][0].set(facecolor="C0" if apart else "w", alpha=0.7)
             box["medians"][0].set(color="C3", lw=1.5)
             axes.plot([place] * len(values), values, "k.", ms=3)
+            axes.plot(place, values.mean(), "C3o", ms=4)
         if vanilla is not None:
             axes.axhline(np.median(vanilla), color="C3", lw=0.7, ls="--")
         axes.set_xticks(places, [VARIANTS[name] for name in there], fontsize=7)

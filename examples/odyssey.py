@@ -210,7 +210,7 @@ def main():
     draw_scores(args.out / "scores.png", results, tasks, families)
     draw_times(args.out / "times.png", results, tasks, families)
     draw_variants(args.out / "variants.png", results, tasks)
-    print(f"wrote odyssey.json, scores.png, times.png and variants.png into {args.out}")
+    print(f"wrote results and pictures into {args.out}")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def limits(task, values):
     if apart < high - low:
         low, high = min(low, ignorant), max(high, ignorant)
     room = max(0.08 * (high - low), 1 if task.classes else 0.01)
-    return (low - room, min(high + room, 101)) if task.classes else (high + room, low - room)
+    return (low - room, min(high + room, 104)) if task.classes else (high + room, low - room)
 
 
 def colours(families, names):
@@ -98,7 +98,7 @@ def draw_times(path, results, tasks, families):
     for axes, (task_name, task) in zip(panels, tasks.items(), strict=False):
         points = []
         for name, result in of(results, task_name).items():
-            x, y = result["update_ns"], scaled(task, np.mean(result["test"]))
+            x, y = result["update_ns"] / 1e3, scaled(task, np.mean(result["test"]))
             axes.plot(x, y, "o", color=shades[families[name]], ms=4, alpha=0.8)
             points.append((x, y, name))
         # Names for those that no other cell beats in both.
@@ -116,7 +116,7 @@ def draw_times(path, results, tasks, families):
         axes.margins(x=0.12)
         axes.set_ylim(limits(task, [y for _, y, _ in points]))
         axes.set(title=task_name, ylabel=measured(task), xscale="log")
-        axes.set_xlabel("ns of an update, per step and sequence")
+        axes.set_xlabel("µs of an update, per step and sequence")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())

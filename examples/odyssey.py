@@ -13,7 +13,13 @@ all at once under `jax.vmap`; the rate with the best mean validation score count
 
 Every result is a file as soon as there is one, and the same command goes on where it stopped. Of
 the times, medians while --jobs networks and whatever else are running, believe the order of
-magnitude. docs/which_cell.md says what came of it.
+magnitude.
+
+Measured so far are 59 of the 525 pairs: the dozen at three tasks by the first command, 17 minutes
+on two cores that others were using too, and 13 more cells at some of these, by --cells with their
+names. They are in benchmarks/results/odyssey.json, and docs/which_cell.md says what came of them.
+In the adding task an LSTM's error is 0.09, a GRU's 0.02, an Elman network's 0.40, where answering 1
+has 0.41. A cell whose state is a matrix takes minutes for a task: mLSTM took four for the digits.
 
 The digits and the vowels are read from packages that ship them: pip install 'jaxrnn[data]'
 """

@@ -268,8 +268,5 @@ def _none(status: Status | None) -> Status | None:
     """The tangent of a status: it has none, or is of no use."""
     if status is None:
         return None
-    return Status(
-        *_nothing([status.iterations]),
-        jnp.zeros_like(status.residual),
-        *_nothing([status.converged]),
-    )
+    none: list[Any] = _nothing([status.iterations, status.converged])
+    return Status(none[0], jnp.zeros_like(status.residual), none[1])

@@ -144,6 +144,7 @@ def test_hand_worked_numbers(cell, y, z):
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.slow
 def test_scan_is_the_loop(name):
     """With gaps, lengths and resets; NaN in the padding reaches neither values nor gradients."""
     cell = ALL[name]
@@ -169,6 +170,7 @@ def test_scan_is_the_loop(name):
 
 
 @pytest.mark.parametrize("name", TAKING_GAPS)
+@pytest.mark.slow
 def test_gaps_of_one_are_no_gaps(name):
     """In both shapes; and other gaps change the result."""
     cell = TAKING_GAPS[name]
@@ -186,6 +188,7 @@ def test_gaps_of_one_are_no_gaps(name):
     ("make", "options"),
     [(cells.make_lem, {}), (cells.make_cornn, {}), (cells.make_unicornn, {"alpha": 2.0})],
 )
+@pytest.mark.slow
 def test_a_gap_scales_the_step_size(make, options):
     cell, half = make(dt=0.4, **options), make(dt=0.2, **options)
     params, xs, carry = example(cell, 3)
@@ -194,6 +197,7 @@ def test_a_gap_scales_the_step_size(make, options):
     assert_close(got, quick(partial(jaxrnn.scan, half))(params, xs, carry), "", 1e-14)
 
 
+@pytest.mark.slow
 def test_an_ltc_integrates_its_equation():
     """Many fused steps against many explicit ones; and no time, no change."""
     looped = cells.make_ltc(steps=1, epsilon=0.0)  # one fused step of a small gap, many times
@@ -218,6 +222,7 @@ def test_an_ltc_integrates_its_equation():
     np.testing.assert_allclose(still, v, rtol=0, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_fused_steps_are_steps_of_a_part_of_the_gap():
     params, xs, v = example(cells.ltc, 1)
     x, part = xs[0], jnp.full((B, 1), 0.5 / 6, jnp.float64)
@@ -227,6 +232,7 @@ def test_fused_steps_are_steps_of_a_part_of_the_gap():
     assert_close(cells.ltc.advance(params, v, (x, 6 * part))[0], want, "", 1e-13)
 
 
+@pytest.mark.slow
 def test_a_unicornn_step_can_be_undone():
     cell = cells.unicornn
     params, xs, carry = example(cell, 1)
@@ -239,6 +245,7 @@ def test_a_unicornn_step_can_be_undone():
 
 
 @pytest.mark.parametrize("name", ["cfc", "cfc_no_gate", "ltc", "lmu"])
+@pytest.mark.slow
 def test_states_keep_to_their_bounds(name):
     cell = ALL[name]
     params, xs, carry = jax.tree.map(lambda leaf: 5 * leaf, example(cell))
@@ -251,6 +258,7 @@ def test_states_keep_to_their_bounds(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(limits)[:1])
 
 
+@pytest.mark.slow
 def test_the_gates_shown_are_those_that_are_gone_by():
     for name in ("cfc", "lem"):
         cell = ALL[name]
@@ -270,6 +278,7 @@ def test_the_gates_shown_are_those_that_are_gone_by():
 
 
 @pytest.mark.parametrize(("order", "theta"), [(1, 0.5), (6, 10.0), (40, 784.0), (100, 100.0)])
+@pytest.mark.slow
 def test_the_memory_matrices_are_the_zero_order_hold(order, theta):
     a = np.array(
         [
@@ -292,6 +301,7 @@ def test_the_memory_matrices_of_two_polynomials():
     np.testing.assert_allclose(b, [0.282490935, -0.445480009], rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_memory_holds_the_window():
     """A slow sine of theta steps ago is read out by Legendre polynomials at the window's end."""
     order, theta, time = 6, 20.0, 100
@@ -306,6 +316,7 @@ def test_the_memory_holds_the_window():
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.slow
 def test_half_types_keep_wide_states(name):
     cell = ALL[name]
 
@@ -324,6 +335,7 @@ def test_half_types_keep_wide_states(name):
 # Initialisation.
 
 
+@pytest.mark.slow
 def test_initial_parameters():
     key, d, h = jax.random.key(0), 30, 200
     within = lambda leaf, low, high: (  # noqa: E731
@@ -361,6 +373,7 @@ def test_initial_parameters():
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.slow
 def test_without_biases(name):
     cell = ALL[name]
     bare = jax.eval_shape(partial(cell.init, use_bias=False, **SQUARE), jax.random.key(0))
@@ -405,6 +418,7 @@ def test_gaps_that_do_not_fit_are_refused():
         jaxrnn.scan(cells.lem, params, (xs, xs, xs), carry)
 
 
+@pytest.mark.slow
 def test_gaps_in_both_directions():
     layer = jaxrnn.bidirectional(cells.cfc)
     mine, xs, _ = example(cells.cfc)

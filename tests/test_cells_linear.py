@@ -328,6 +328,7 @@ def gradients(run, at):
 
 
 @pytest.mark.parametrize("name", some(ALL, (*OWN, *OTHERS)))
+@pytest.mark.slow
 def test_scan_is_the_loop(name):
     cell, params, xs, carry = example(name)
     step = quick(lambda *at: cell.step(*at))
@@ -337,6 +338,7 @@ def test_scan_is_the_loop(name):
 
 
 @pytest.mark.parametrize("name", some(SOLVED, OWN))
+@pytest.mark.slow
 def test_coefficients_are_the_cell(name):
     """Step by step; by an associative scan; and the gates shown are what they are made of."""
     cell, *at = example(name)
@@ -359,6 +361,7 @@ def test_coefficients_are_the_cell(name):
 
 
 @pytest.mark.parametrize("name", some(ALL, ("lru", "delta_net", "rwkv")))
+@pytest.mark.slow
 def test_gradients(name):
     """Those of a scan: every leaf matters, and they are those of the coefficients."""
     cell, *at = example(name)
@@ -374,6 +377,7 @@ def test_cells_that_see_their_state_have_no_coefficients(name):
     assert ALL[name].coefficients is None
 
 
+@pytest.mark.slow
 def test_the_states_follow_from_the_gates_of_the_others():
     for name in ("sru", "para_gru", "para_lstm"):
         cell, params, xs, carry = example(name)
@@ -392,6 +396,7 @@ def test_the_states_follow_from_the_gates_of_the_others():
 
 
 @pytest.mark.parametrize("name", some(ALL, (*OWN, *OTHERS)))
+@pytest.mark.slow
 def test_half_precision_keeps_its_dtypes(name):
     """bfloat16 in and out, sums in float32; under strict promotion, of types and of ranks."""
     cell, size = ALL[name], H if name in SQUARE else 3
@@ -411,6 +416,7 @@ def test_half_precision_keeps_its_dtypes(name):
 
 
 @pytest.mark.parametrize("name", [n for n in ALL if ALL[n].bounds is not None])
+@pytest.mark.slow
 def test_bounds_hold(name):
     cell, params, xs, carry = example(name)
 
@@ -433,6 +439,7 @@ def run(cell, *at, **options):
     return quick(lambda *at: jaxrnn.scan(cell, *at, **options))(*at)
 
 
+@pytest.mark.slow
 def test_min_gru_is_a_gru_that_does_not_look_at_its_state():
     cell, params, xs, carry = example("min_gru")
     gru = jaxrnn.make_gru(update="write", candidate_activation="identity")
@@ -443,6 +450,7 @@ def test_min_gru_is_a_gru_that_does_not_look_at_its_state():
     assert_close(run(cell, params, xs, carry), run(gru, full, xs, carry), "", 1e-13)
 
 
+@pytest.mark.slow
 def test_min_lstm_with_equal_gates_halves_and_shut_gates_are_numbers():
     cell, params, xs, carry = example("min_lstm")
     f, _, h = jnp.split(params.bias, 3)
@@ -453,6 +461,7 @@ def test_min_lstm_with_equal_gates_halves_and_shut_gates_are_numbers():
     assert_close(new, (carry + content) / 2, "", 1e-13)
 
 
+@pytest.mark.slow
 def test_min_lstm_continues_from_its_own_state():
     cell, params, xs, carry = example("min_lstm positive")
     whole, ys = run(cell, params, xs, carry)
@@ -461,6 +470,7 @@ def test_min_lstm_continues_from_its_own_state():
     assert_close((last, jnp.concatenate([first, second])), (whole, ys), "", 1e-13)
 
 
+@pytest.mark.slow
 def test_lru_is_its_sum():
     r"""s_t = Σ λ^(t-j) γ B x_j + λ^(t+1) s_0."""
     cell, params, xs, s = example("lru without skip")
@@ -471,6 +481,7 @@ def test_lru_is_its_sum():
     assert_close(run(cell, params, xs, s)[0], jnp.asarray(last), "", 1e-12)
 
 
+@pytest.mark.slow
 def test_rg_lru_of_one_matrix_is_that_of_its_blocks():
     cell, params, xs, carry = example("rg_lru of two heads")
     blocks = [np.split(np.asarray(block), 2, axis=-1) for block in params.input_kernel]
@@ -481,6 +492,7 @@ def test_rg_lru_of_one_matrix_is_that_of_its_blocks():
     assert_close(got, run(cell, params, xs, carry), "", 1e-13)
 
 
+@pytest.mark.slow
 def test_rg_lru_slope_is_bounded():
     """Where the gate keeps all, √(1 - a²) is 0 and its slope would be infinite."""
     cell, params, xs, carry = example("rg_lru")
@@ -489,6 +501,7 @@ def test_rg_lru_slope_is_bounded():
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in slopes)
 
 
+@pytest.mark.slow
 def test_sru_without_its_peephole_is_the_linear_one():
     cell, params, xs, carry = example("sru")
     plain = params._replace(peephole_kernel=None)
@@ -497,6 +510,7 @@ def test_sru_without_its_peephole_is_the_linear_one():
     assert_close(got, run(cell, zero, xs, carry), "", 1e-13)
 
 
+@pytest.mark.slow
 def test_sru_goes_past_its_state():
     """With r shut and D = H the output is α x."""
     for rescale, alpha in ((False, 1.0), (True, np.sqrt(1 + 2 * np.exp(-1.0)))):
@@ -508,6 +522,7 @@ def test_sru_goes_past_its_state():
         np.testing.assert_allclose(cell.step(shut, cell.carry(params), x)[1], alpha * x, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_qrnn_of_a_window_is_one_of_shifted_inputs():
     cell, params, xs, _ = example("qrnn of three inputs")
     padded = jnp.concatenate([jnp.zeros((2, *xs.shape[1:]), xs.dtype), xs])
@@ -517,6 +532,7 @@ def test_qrnn_of_a_window_is_one_of_shifted_inputs():
     assert_close(carry.inputs, jnp.concatenate([xs[-2], xs[-1]], -1), "", 0.0)
 
 
+@pytest.mark.slow
 def test_ifo_pooling_with_i_shut_by_f_is_fo():
     cell, params, xs, carry = example("qrnn")
     f = [leaf[..., H : 2 * H] for leaf in params]
@@ -525,6 +541,7 @@ def test_ifo_pooling_with_i_shut_by_f_is_fo():
     assert_close(got, run(cell, params, xs, carry), "", 1e-13)
 
 
+@pytest.mark.slow
 def test_s5_conjugates_are_the_other_half():
     """2 Re over half of the pairs is Re over all."""
     half, params, xs, _ = example("s5")
@@ -542,6 +559,7 @@ def test_s5_conjugates_are_the_other_half():
     assert_close(run(full, whole, xs)[1], run(half, params, xs)[1], "", 1e-12)
 
 
+@pytest.mark.slow
 def test_hippo_is_the_normal_part():
     n = np.arange(6)
     a = -np.tril(np.sqrt(np.outer(2 * n + 1, 2 * n + 1)), -1) - np.diag(n + 1)
@@ -555,6 +573,7 @@ def test_hippo_is_the_normal_part():
     np.testing.assert_allclose(kept, eigenvalues[:3], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_hgrn_is_a_gru_of_the_input():
     """Without a lower bound: minGRU with SiLU for a candidate, its gate negated."""
     _, params, xs, carry = example("hgrn")
@@ -572,6 +591,7 @@ def heads(leaf, count):
     return np.split(np.asarray(leaf), count, axis=-1)
 
 
+@pytest.mark.slow
 def test_gla_is_attention():
     """With α = 1, o_t is the sum of v_j times q_t · k_j, for each head by itself."""
     _, params, xs, _ = example("gla")
@@ -586,6 +606,7 @@ def test_gla_is_attention():
     assert_close(got, jnp.asarray(want), "", 1e-12)
 
 
+@pytest.mark.slow
 def test_hgrn2_is_gated_attention_whose_keys_are_what_it_forgets():
     params = InputParams(jax.random.normal(jax.random.key(1), (3, 3 * H), jnp.float64))
     xs = jax.random.normal(jax.random.key(2), (T, B, 3), jnp.float64)
@@ -597,6 +618,7 @@ def test_hgrn2_is_gated_attention_whose_keys_are_what_it_forgets():
         assert_close(carries[t, :, 0], s, "", 1e-12)
 
 
+@pytest.mark.slow
 def test_delta_rule_replaces_what_is_held():
     """With β = 1, what is read at the key that was written is the value."""
     cell, params, xs, carry = example("delta_net")
@@ -609,6 +631,7 @@ def test_delta_rule_replaces_what_is_held():
     np.testing.assert_allclose(held, v.reshape(held.shape), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_gated_delta_nets_that_keep_all_are_delta_nets():
     _, params, xs, carry = example("delta_net")
     plain = make_delta_net(num_heads=2)
@@ -624,6 +647,7 @@ def test_gated_delta_nets_that_keep_all_are_delta_nets():
     assert_close(run(make_kda(num_heads=2), kda, xs, carry), want, "", 1e-13)
 
 
+@pytest.mark.slow
 def test_rwkv_is_its_sums():
     """From no state: the two sums of the definition, and the same with exponents beyond range."""
     cell, params, xs, _ = example("rwkv")
@@ -642,6 +666,7 @@ def test_rwkv_is_its_sums():
             np.testing.assert_allclose(ys[t], mean / (1 + np.exp(-r[t])), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_para_gru_is_a_gru_with_diagonal_kernels():
     cell, params, xs, carry = example("para_gru")
     gru = jaxrnn.make_gru(reset="before", update="write")
@@ -660,6 +685,7 @@ def test_para_gru_is_a_gru_with_diagonal_kernels():
     assert_close(run(cell, params, xs, carry), run(gru, full, xs, carry), "", 1e-13)
 
 
+@pytest.mark.slow
 def test_para_lstm_is_a_coupled_lstm_with_diagonal_kernels():
     cell, params, xs, carry = example("para_lstm")
     coupled = jaxrnn.cells.lstm_cifg
@@ -688,6 +714,7 @@ def start(cell, size=256, **options):
     )
 
 
+@pytest.mark.slow
 def test_min_gru_starts_as_a_linear_layer_of_torch():
     for params in (start(linear.min_gru), start(linear.min_lstm), start(linear.qrnn)):
         kernel = np.asarray(params.input_kernel)
@@ -698,6 +725,7 @@ def test_min_gru_starts_as_a_linear_layer_of_torch():
     assert 0.99 / 16 < np.abs(np.asarray(window.input_kernel)).max() <= 1 / 16
 
 
+@pytest.mark.slow
 def test_lru_starts_on_a_ring():
     params = start(linear.lru, min_radius=0.5, max_radius=0.9, max_phase=1.0)
     radius = np.exp(-np.exp(np.asarray(params.nu_log)))
@@ -712,6 +740,7 @@ def test_lru_starts_on_a_ring():
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in whole)
 
 
+@pytest.mark.slow
 def test_rg_lru_starts_on_a_ring():
     params = start(make_rg_lru(num_heads=4))
     a = np.exp(-np.logaddexp(0, np.asarray(params.decay)))
@@ -720,6 +749,7 @@ def test_rg_lru_starts_on_a_ring():
     np.testing.assert_allclose(np.std(params.input_kernel), 1 / 8, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_sru_starts_as_its_authors_say():
     cell = make_sru(rescale=True, highway_bias=-2.0)
     init = lambda key: cell.init(key, 64, 256, dtype=jnp.float64)  # noqa: E731
@@ -734,6 +764,7 @@ def test_sru_starts_as_its_authors_say():
     np.testing.assert_allclose(np.std(params.skip_kernel), alpha / 8, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_s5_starts_in_the_basis_of_hippo():
     cell = make_s5(state_size=8, blocks=2)
     params = start(cell, 64)
@@ -747,6 +778,7 @@ def test_s5_starts_in_the_basis_of_hippo():
     np.testing.assert_allclose((np.asarray(params.output_kernel) ** 2).mean(), 1 / 16, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_gated_delta_net_starts_with_its_rates():
     cell = make_gated_delta_net(num_heads=256)
     params = start(cell)
@@ -758,6 +790,7 @@ def test_gated_delta_net_starts_with_its_rates():
     assert 0.09 < step.max() <= 0.1
 
 
+@pytest.mark.slow
 def test_rwkv_starts_as_its_first_layer():
     params = linear.rwkv.init(jax.random.key(0), 4, 3, dtype=jnp.float64)
     np.testing.assert_allclose(params.decay_log, [-5, -5 + 8 * 0.5**0.7, 3], rtol=1e-12)
@@ -770,6 +803,7 @@ def test_rwkv_starts_as_its_first_layer():
     np.testing.assert_allclose(v.T @ v, np.eye(3), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_diagonal_cells_start_with_differently_long_memories():
     gru, lstm = start(diagonal.para_gru), start(diagonal.para_lstm)
     line, zero = np.linspace(0, 1, 256), np.zeros(512)
@@ -830,6 +864,7 @@ def test_inits_refuse_sizes(cell, sizes, told):
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.slow
 def test_a_cell_is_what_made_it(name):
     cell = ALL[name]
     assert cell.spec.make() == cell

@@ -211,6 +211,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize("cell", EVERY, ids=lambda cell: cell.name)
+@pytest.mark.slow
 def test_every_cell(cell):
     """Ragged and packed rows are the loop; states follow from the gates, within their bounds."""
     params, xs, carry = example(cell, scale=1.5)
@@ -262,6 +263,7 @@ def test_the_registry_has_them():
 
 
 @pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.slow
 def test_an_mgu_is_a_gru_whose_gates_are_one(reset):
     cell = cells.make_mgu(reset=reset)
     params, xs, h = example(cell)
@@ -286,6 +288,7 @@ def test_an_mgu_is_that_of_flax():
     assert_equal(cell.step(params, h, xs[0])[0], want)
 
 
+@pytest.mark.slow
 def test_cells_with_one_gate_are_the_same():
     ugrnn = cells.make_ugrnn(forget_bias=0.0)
     params, xs, h = example(ugrnn)
@@ -298,6 +301,7 @@ def test_cells_with_one_gate_are_the_same():
     assert_equal(run(cells.ugrnn, less, xs, h), want)
 
 
+@pytest.mark.slow
 def test_an_intersection_network_is_an_update_gate_network_in_time():
     params, xs, h = example(cells.intersection_rnn)
     pick = each(lambda gy, gh, y, n: (gh, n), params, 4)
@@ -307,6 +311,7 @@ def test_an_intersection_network_is_an_update_gate_network_in_time():
     assert_equal(run(cells.intersection_rnn, opened, xs, h)[1], xs)
 
 
+@pytest.mark.slow
 def test_an_independent_network_is_a_plain_one_with_a_diagonal():
     cell = cells.make_ind_rnn(activation="tanh", max_recurrent=0.5)
     params, xs, h = example(cell)
@@ -316,6 +321,7 @@ def test_an_independent_network_is_a_plain_one_with_a_diagonal():
         assert_equal(run(ours, params, xs, h), run(jaxrnn.elman, plain, xs, h))
 
 
+@pytest.mark.slow
 def test_a_neuromodulated_cell_with_diagonals_is_bistable():
     params, xs, h = example(cells.brc)
     full = joined(*(jnp.diag(w) for w in blocks(params.recurrent_diagonal, 2)))
@@ -323,6 +329,7 @@ def test_a_neuromodulated_cell_with_diagonals_is_bistable():
     assert_equal(run(cells.nbrc, full, xs, h), run(cells.brc, params, xs, h))
 
 
+@pytest.mark.slow
 def test_a_bistable_cell_holds_a_sign_for_ever():
     params, _, _ = jax.tree.map(jnp.zeros_like, example(cells.brc))
     bistable = params._replace(bias=params.bias.at[:H].set(FAR))  # a = 2
@@ -334,6 +341,7 @@ def test_a_bistable_cell_holds_a_sign_for_ever():
     assert np.all(abs(run(cells.brc, monostable, xs, h)[0]) < 1e-3)
 
 
+@pytest.mark.slow
 def test_fast_networks_whose_numbers_saturate():
     params, xs, h = example(cells.fast_rnn)
     params = params._replace(alpha=leaf(FAR), beta=leaf(-FAR))
@@ -348,6 +356,7 @@ def test_fast_networks_whose_numbers_saturate():
 
 
 @pytest.mark.parametrize("make", [cells.make_fast_rnn, cells.make_fast_grnn])
+@pytest.mark.slow
 def test_a_kernel_of_low_rank_is_the_product_of_its_factors(make):
     cell = make(rank=2)
     params, xs, h = example(cell)
@@ -360,6 +369,7 @@ def test_a_kernel_of_low_rank_is_the_product_of_its_factors(make):
     assert_equal(run(cell, params, xs, h), run(make(), whole, xs, h))
 
 
+@pytest.mark.slow
 def test_an_antisymmetric_network_neither_grows_nor_decays():
     cell = cells.make_antisymmetric_rnn(step=1e-3, diffusion=0.0)
     params, xs, h = example(cell)
@@ -373,6 +383,7 @@ def test_an_antisymmetric_network_neither_grows_nor_decays():
     assert_equal(damped.recurrent(still, h), -0.25 * h)
 
 
+@pytest.mark.slow
 def test_an_antisymmetric_network_whose_gate_is_open_has_none():
     cell = cells.make_antisymmetric_rnn(gated=True)
     params, xs, h = example(cell)
@@ -384,6 +395,7 @@ def test_an_antisymmetric_network_whose_gate_is_open_has_none():
     assert_equal(run(cell, opened, xs, h), run(cells.antisymmetric_rnn, plain, xs, h))
 
 
+@pytest.mark.slow
 def test_a_highway_network_with_a_gate_of_its_own_for_what_it_keeps():
     params, xs, h = example(cells.make_rhn(depth=3))
     w, r, b = params
@@ -397,12 +409,14 @@ def test_a_highway_network_with_a_gate_of_its_own_for_what_it_keeps():
     assert_equal(run(cells.make_rhn(depth=3, coupled=False), apart, xs, h), want)
 
 
+@pytest.mark.slow
 def test_star_squashes_what_a_light_unit_does_not():
     params, xs, h = example(cells.star)
     want = np.tanh(cells.light_ru.step(params, h, xs[0])[0])
     assert_equal(cells.star.step(params, h, xs[0])[0], want)
 
 
+@pytest.mark.slow
 def test_a_minimal_network_whose_gate_sees_no_latent_is_a_light_unit():
     params, xs, h = example(cells.minimal_rnn)
     params = params._replace(latent_kernel=0 * params.latent_kernel)
@@ -412,6 +426,7 @@ def test_a_minimal_network_whose_gate_sees_no_latent_is_a_light_unit():
     assert_equal(run(cells.minimal_rnn, params, xs, h), run(cells.light_ru, light, xs, h))
 
 
+@pytest.mark.slow
 def test_an_additive_network_is_a_weighted_sum_of_its_inputs():
     params, xs, _ = example(cells.ran)
     zero = cells.ran.carry(params, (B,))
@@ -422,12 +437,14 @@ def test_an_additive_network_is_a_weighted_sum_of_its_inputs():
     assert_equal(run(cells.ran, params, xs, zero)[0].c, want)
 
 
+@pytest.mark.slow
 def test_a_chaos_free_network_comes_to_rest():
     params, _, h = example(cells.cfn)
     hs = run(cells.cfn, params, jnp.zeros((40, B, D), jnp.float64), 10 * h)[1]
     assert np.all(abs(hs[1:]) < abs(hs[:-1]))
 
 
+@pytest.mark.slow
 def test_the_third_mutation_whose_update_gate_sees_no_state():
     params, xs, h = example(cells.mut3)
     params = params._replace(recurrent_kernel=params.recurrent_kernel.at[:, :H].set(0.0))
@@ -437,6 +454,7 @@ def test_the_third_mutation_whose_update_gate_sees_no_state():
     assert_equal(run(cells.mut3, params, xs, h), want)
 
 
+@pytest.mark.slow
 def test_a_constrained_network_without_slow_units_and_the_slow_units_alone():
     cell = cells.make_scrn(alpha=0.6, use_bias=True)
     params, xs, carry = example(cell)
@@ -453,6 +471,7 @@ def test_a_constrained_network_without_slow_units_and_the_slow_units_alone():
     assert_equal(last.s, want)
 
 
+@pytest.mark.slow
 def test_the_bias_of_the_searched_cell_is_the_states():
     cell = cells.make_nas(use_bias=True)
     params, xs, carry = example(cell)
@@ -466,6 +485,7 @@ def test_the_bias_of_the_searched_cell_is_the_states():
 # How they begin.
 
 
+@pytest.mark.slow
 def test_published_initialisations():
     cheap = {"recurrent_init": initializers.zeros}
     inits = {

@@ -189,6 +189,7 @@ def test_clockwork_numbers(t, slow):
 
 
 @pytest.mark.parametrize("name", CELLS)
+@pytest.mark.slow
 def test_scan_is_the_loop(name):
     """From a carry, with rows of unequal lengths and a second sequence in one of them."""
     cell = CELLS[name]
@@ -205,6 +206,7 @@ def test_scan_is_the_loop(name):
 
 
 @pytest.mark.parametrize("name", CELLS)
+@pytest.mark.slow
 def test_half_types_keep_what_accumulates_wide(name):
     cell = CELLS[name]
     init = lambda key: cell.init(key, D, H, dtype=jnp.bfloat16)  # noqa: E731
@@ -223,6 +225,7 @@ def test_half_types_keep_what_accumulates_wide(name):
 
 
 @pytest.mark.parametrize("name", [name for name in CELLS if CELLS[name].bounds])
+@pytest.mark.slow
 def test_states_stay_within_their_bounds(name):
     cell = CELLS[name]
     params, xs, carry = example(cell, space=space_of(cell))
@@ -242,6 +245,7 @@ def test_states_stay_within_their_bounds(name):
 # The sLSTM and the mLSTM.
 
 
+@pytest.mark.slow
 def test_slstm_heads_do_not_see_each_other():
     cell, one = make_slstm(num_heads=2), structured.slstm
     params, xs, carry = example(cell)
@@ -254,6 +258,7 @@ def test_slstm_heads_do_not_see_each_other():
     assert_close(run(cell, params, xs, carry), run(one, whole, xs, carry), "heads")
 
 
+@pytest.mark.slow
 def test_slstm_is_a_weighted_mean_of_what_it_saw():
     """Without the stabilizer, from nothing, and for gates that only it can hold."""
     params, xs, _ = example(structured.slstm)
@@ -276,6 +281,7 @@ def test_slstm_is_a_weighted_mean_of_what_it_saw():
         assert_close((value, gradient), (want, want_gradient), "its gradient", 1e-11)
 
 
+@pytest.mark.slow
 def test_slstm_rows_that_are_reset_begin_as_the_first():
     """In a running batch, where the other row is not reset."""
     params, xs, _ = example(structured.slstm)
@@ -287,6 +293,7 @@ def test_slstm_rows_that_are_reset_begin_as_the_first():
     assert_close(jax.tree.map(lambda leaf: leaf[0], carry), alone, "carry")
 
 
+@pytest.mark.slow
 def test_slstm_published_biases():
     params = make_slstm(num_heads=2).init(jax.random.key(0), D, 8, dtype=jnp.float64)
     i, f, z, o = np.split(np.asarray(params.bias), 4)
@@ -311,6 +318,7 @@ def parallel_mlstm(q, k, v, i, f):
 
 
 @pytest.mark.parametrize("shift", [0.0, 50.0])
+@pytest.mark.slow
 def test_mlstm_recurrent_is_parallel(shift):
     """With gates as they come, and with input gates of e^50."""
     cell = make_mlstm(num_heads=2)
@@ -333,6 +341,7 @@ def test_mlstm_recurrent_is_parallel(shift):
     assert_close(got, want, "recurrent = parallel", 1e-10)
 
 
+@pytest.mark.slow
 def test_mlstm_published_biases():
     cell = make_mlstm(num_heads=4)
     params = cell.init(jax.random.key(0), D, 8, dtype=jnp.float64)
@@ -353,6 +362,7 @@ def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
 
+@pytest.mark.slow
 def test_lstm_layer_norm_is_its_equations():
     params, xs, (h, c) = jax.tree.map(np.asarray, example(structured.lstm_layer_norm))
     p, ys = params, []
@@ -370,6 +380,7 @@ def test_lstm_layer_norm_is_its_equations():
 
 
 @pytest.mark.parametrize("update", ["keep", "write"])
+@pytest.mark.slow
 def test_gru_layer_norm_is_its_equations(update):
     cell = make_gru_layer_norm(update=update)
     params, xs, h = example(cell)
@@ -385,6 +396,7 @@ def test_gru_layer_norm_is_its_equations(update):
     assert_close(run(cell, params, xs, h), (state, np.stack(ys)), "LN-GRU")
 
 
+@pytest.mark.slow
 def test_layer_norm_starts_with_gains_of_one_and_forgets_little():
     params = structured.lstm_layer_norm.init(jax.random.key(0), D, H, recurrent_init=zeros)
     gains = params.input_scale, params.recurrent_scale, params.cell_scale
@@ -395,6 +407,7 @@ def test_layer_norm_starts_with_gains_of_one_and_forgets_little():
 # Others that reduce to the LSTM, or to the Elman network.
 
 
+@pytest.mark.slow
 def test_on_lstm_with_open_masters_is_the_lstm():
     """Masters all of which are open at once: the first kept, the last written."""
     params, xs, carry = example(structured.on_lstm)
@@ -410,6 +423,7 @@ def test_on_lstm_with_open_masters_is_the_lstm():
     assert_close(*first, "open masters")
 
 
+@pytest.mark.slow
 def test_on_lstm_masters_are_ordered():
     cell = make_on_lstm(chunk_size=2)
     params, xs, carry = example(cell)
@@ -420,6 +434,7 @@ def test_on_lstm_masters_are_ordered():
     np.testing.assert_allclose(traces.master_i[..., -1], 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_phased_lstm_that_is_always_open_is_the_lstm():
     """Half open and half shut for ever, at the height of its phase."""
     cell = structured.phased_lstm
@@ -434,6 +449,7 @@ def test_phased_lstm_that_is_always_open_is_the_lstm():
     np.testing.assert_array_equal(t, T)
 
 
+@pytest.mark.slow
 def test_phased_lstm_takes_gaps():
     """Gaps of 1 are none; both shapes; the time is their sum, and a skipped step has none."""
     cell = make_phased_lstm(max_period=8.0)
@@ -454,6 +470,7 @@ def test_phased_lstm_takes_gaps():
         cell.step(params, carry, (xs[0], gaps[0], gaps[0]))
 
 
+@pytest.mark.slow
 def test_phased_lstm_published_rhythms():
     options = {"recurrent_init": zeros, "dtype": jnp.float64}
     params = structured.phased_lstm.init(jax.random.key(0), 1, 2048, **options)
@@ -466,6 +483,7 @@ def test_phased_lstm_published_rhythms():
     assert bool((params.open_ratio == 0.05).all())
 
 
+@pytest.mark.slow
 def test_clockwork_of_one_speed_is_the_elman_network():
     cell = make_clockwork(periods=(1, 1))
     params, xs, carry = example(cell)
@@ -473,6 +491,7 @@ def test_clockwork_of_one_speed_is_the_elman_network():
     assert_close(got[1], run(jaxrnn.elman, params, xs, carry.h)[1], "one speed")
 
 
+@pytest.mark.slow
 def test_clockwork_groups_run_by_their_periods():
     cell = make_clockwork(periods=(1, 2, 3))
     params, xs, _ = example(cell, size=5)
@@ -511,6 +530,7 @@ def correlate(x, kernel):
 @pytest.mark.parametrize(
     ("window", "space"), [((3,), (5,)), ((3, 2), (4, 3)), ((1, 3, 2), (2, 3, 2))], ids=str
 )
+@pytest.mark.slow
 def test_conv_lstm_is_its_equations(window, space):
     """With peepholes for each place, the output gate's of the new cell."""
     cell = make_conv_lstm(window, space, peepholes=True)
@@ -529,6 +549,7 @@ def test_conv_lstm_is_its_equations(window, space):
 
 
 @pytest.mark.parametrize("reset", ["after", "before"])
+@pytest.mark.slow
 def test_conv_gru_is_its_equations(reset):
     cell = make_conv_gru((3, 3), (3, 4), reset=reset)
     params, xs, carry = example(cell, 2, (3, 4))
@@ -545,6 +566,7 @@ def test_conv_gru_is_its_equations(reset):
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.slow
 def test_a_window_of_one_on_one_pixel_is_the_cell(axes):
     one, kinds = (1,) * axes, "relu"
     wide = lambda leaf: leaf.reshape(*one, *leaf.shape) if leaf.ndim == 2 else leaf  # noqa: E731
@@ -566,6 +588,7 @@ def test_a_window_of_one_on_one_pixel_is_the_cell(axes):
         assert_close(got, want, cell.name)
 
 
+@pytest.mark.slow
 def test_convolutional_peepholes_of_one_pixel_are_those_of_the_lstm():
     plain = jaxrnn.make_lstm(peepholes="diagonal")
     params, xs, carry = example(plain)
@@ -582,6 +605,7 @@ def test_convolutional_peepholes_of_one_pixel_are_those_of_the_lstm():
     assert_close(got, jax.tree.map(image, run(plain, params, xs, carry)), "peepholes")
 
 
+@pytest.mark.slow
 def test_convolutional_kernels_are_drawn_as_windows():
     cell = make_conv_lstm((3, 3), (4, 4))
     params = quick(lambda key: cell.init(key, 2, 5, dtype=jnp.float64))(jax.random.key(0))
@@ -593,6 +617,7 @@ def test_convolutional_kernels_are_drawn_as_windows():
     np.testing.assert_array_equal(params.bias, np.repeat([0.0, 1.0, 0.0, 0.0], 5))
 
 
+@pytest.mark.slow
 def test_convolutional_cells_stack():
     cells = make_conv_lstm((3,), (4,)), make_conv_gru((3,), (4,))
     net = jaxrnn.stack(*cells)
@@ -651,6 +676,7 @@ def test_sizes_are_checked():
 
 
 @pytest.mark.parametrize("name", CELLS)
+@pytest.mark.slow
 def test_a_cell_is_its_spec_and_can_do_without_biases(name):
     cell = CELLS[name]
     assert cell.spec.make() == cell

@@ -70,6 +70,7 @@ def flat(arrays):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_dump_then_load_is_the_identity(name, dtype):
     library, cell, params, options = case(name, dtype)
     fixed = {field: getattr(params, field) for field in FIXED.get(name, {})}
@@ -113,6 +114,7 @@ def test_every_wrong_name_is_in_one_error(name):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_wrong_dtypes_and_wrong_parameters(name):
     library, cell, params, _ = case(name)
     arrays = flat(library.dump(cell, params))
@@ -156,6 +158,7 @@ def test_what_has_no_counterpart_is_refused():
         interop.xlstm.load(SLSTM, {}, ["a"])
 
 
+@pytest.mark.slow
 def test_input_kernels_that_have_no_place():
     for size in (H, 4 * H, D):
         with pytest.raises(
@@ -170,6 +173,7 @@ def test_input_kernels_that_have_no_place():
         interop.xlstm.dump(*case("slstm-cell")[1:3], backend="tpu")
 
 
+@pytest.mark.slow
 def test_heads_are_those_of_the_arrays():
     library, cell, params, _ = case("recurrentgemma")
     arrays = library.dump(cell, params)
@@ -182,6 +186,7 @@ def test_heads_are_those_of_the_arrays():
         library.load(cell, library.dump(cell, params, "x"))
 
 
+@pytest.mark.slow
 def test_norms_are_left_out_and_a_convolution_is_not():
     library, cell, params, _ = case("slstm-layer")
     arrays = library.dump(cell, params) | {"group_norm.weight": np.ones(H, "f")}
@@ -191,6 +196,7 @@ def test_norms_are_left_out_and_a_convolution_is_not():
 
 
 @pytest.mark.parametrize("library", [interop.linen, interop.keras], ids=["linen", "keras"])
+@pytest.mark.slow
 def test_without_biases(library):
     plain = cells.make_conv_lstm((3, 2), (5, 4), use_bias=False)
     params = params_of(plain)
@@ -236,6 +242,7 @@ def test_mgu_of_flax():
     assert_close(run(MGU, params, xs), run(jaxrnn.gru, tied, xs), "the GRU that it is")
 
 
+@pytest.mark.slow
 def test_mgu_of_flax_in_layers_and_directions():
     net = jaxrnn.rnn(MGU, 2, bidirectional=True)
     params = random_like(net.init(jax.random.key(0), D, H), 1)
@@ -246,6 +253,7 @@ def test_mgu_of_flax_in_layers_and_directions():
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(("window", "space", "bias"), IMAGES)
+@pytest.mark.slow
 def test_conv_lstm_of_flax(window, space, bias):
     import flax.linen as nn
 
@@ -276,6 +284,7 @@ def keras(monkeypatch):
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of keras
 @pytest.mark.parametrize(("window", "space", "bias"), IMAGES)
+@pytest.mark.slow
 def test_conv_lstm_of_keras(keras, window, space, bias, tmp_path):
     make = getattr(keras.layers, f"ConvLSTM{len(window)}D")
     options = {"padding": "same", "return_sequences": True, "use_bias": bias}
@@ -295,6 +304,7 @@ def test_conv_lstm_of_keras(keras, window, space, bias, tmp_path):
     assert_same(back, list(weights.values()), "weights")
 
 
+@pytest.mark.slow
 def test_a_configuration_of_keras_that_says_another_function():
     library, cell, params, _ = case("keras-conv")
     arrays = library.dump(cell, params, "m/conv")
@@ -385,6 +395,7 @@ def test_steps_in_numpy(name, step, width):
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.slow
 def test_a_layer_of_slstm_in_numpy():
     library, cell, params, _ = case("slstm-layer", "float64")
     arrays, xs = library.dump(cell, params), normal(T, B, H)
@@ -406,6 +417,7 @@ def state(arrays):
 
 
 @pytest.mark.oracle
+@pytest.mark.slow
 def test_recurrentgemma_itself():
     torch = pytest.importorskip("torch")
     layers = pytest.importorskip("recurrentgemma.torch.layers")
@@ -421,6 +433,7 @@ def test_recurrentgemma_itself():
 
 
 @pytest.mark.oracle
+@pytest.mark.slow
 def test_recurrentgemma_in_flax_itself():
     layers = pytest.importorskip("recurrentgemma.jax.layers")
     from flax.traverse_util import unflatten_dict
@@ -437,6 +450,7 @@ def test_recurrentgemma_in_flax_itself():
 
 @pytest.mark.oracle
 @pytest.mark.usefixtures("x64")
+@pytest.mark.slow
 def test_slstm_of_xlstm_itself():
     torch = pytest.importorskip("torch")
     slstm = pytest.importorskip("xlstm.blocks.slstm.layer")
@@ -461,6 +475,7 @@ def test_slstm_of_xlstm_itself():
 
 
 @pytest.mark.oracle
+@pytest.mark.slow
 def test_the_cuda_form_of_xlstm_itself():
     cell = pytest.importorskip("xlstm.blocks.slstm.cell")
     torch = pytest.importorskip("torch")
@@ -478,6 +493,7 @@ def test_the_cuda_form_of_xlstm_itself():
 
 @pytest.mark.oracle
 @pytest.mark.usefixtures("x64")
+@pytest.mark.slow
 def test_mlstm_of_xlstm_itself():
     torch = pytest.importorskip("torch")
     mlstm = pytest.importorskip("xlstm.blocks.mlstm.cell")

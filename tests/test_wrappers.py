@@ -87,6 +87,7 @@ def begun(cell):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_whole_is_steps(name):
     """With a key, lengths and resets, by chunks, against the loop."""
     cell = CASES[name]
@@ -141,6 +142,7 @@ def test_a_wrapped_cell_is_what_made_it(name):
 
 
 @pytest.mark.parametrize("name", ALONE)
+@pytest.mark.slow
 def test_of_rate_zero_it_is_the_cell(name):
     cell, inner = ALONE[name]
     params, xs, carry = example(cell)
@@ -151,6 +153,7 @@ def test_of_rate_zero_it_is_the_cell(name):
 
 
 @pytest.mark.parametrize("name", ["variational dropout", "weight drop", "recurrent dropout"])
+@pytest.mark.slow
 def test_without_a_key_nothing_is_dropped(name):
     cell = CASES[name]
     params, xs, carry = example(cell)
@@ -171,6 +174,7 @@ def linear_cases():
 
 
 @pytest.mark.parametrize("number", range(12))
+@pytest.mark.slow
 def test_a_linear_cell_stays_linear(number):
     cell, key = list(linear_cases())[number]
     params, xs, s = example(cell)
@@ -200,6 +204,7 @@ def test_a_linear_cell_stays_linear(number):
         (variational_dropout(GRU, state=0.3), jaxrnn.newton(jacobian="units")),
     ],
 )
+@pytest.mark.slow
 def test_solvers_know_what_was_drawn(cell, solver):
     params, xs, carry = example(cell)
     run = partial(jaxrnn.scan, cell, key=KEY)
@@ -209,6 +214,7 @@ def test_solvers_know_what_was_drawn(cell, solver):
     assert_close(got, want, cell.name, 1e-9)
 
 
+@pytest.mark.slow
 def test_around_cells_of_a_stack_and_in_both_directions():
     cell = zoneout(variational_dropout(LSTM, inputs=0.3, state=0.3), 0.2)
     net = jaxrnn.stack(cell, residual(recurrent_dropout(GRU, 0.3)), dropout=0.2)
@@ -245,6 +251,7 @@ def test_zoneout_keeps_at_its_rates():
     assert float((other.c == new.c).mean()) < 0.9
 
 
+@pytest.mark.slow
 def test_zoneout_lets_counters_count():
     def carry(params, batch=()):
         return jnp.zeros((*batch, H), jnp.float64), jnp.zeros(batch, jnp.int32)
@@ -269,6 +276,7 @@ SIZES = {"input_size": D, "hidden_size": H, "dtype": "float64"}
 # Dropout.
 
 
+@pytest.mark.slow
 def test_variational_masks_are_those_of_a_row_at_every_step():
     """A linear map with one mask a row: outputs are in proportion to constant inputs."""
     cell = variational_dropout(jaxrnn.make_elman(activation="identity"), inputs=0.5)
@@ -285,6 +293,7 @@ def test_variational_masks_are_those_of_a_row_at_every_step():
     np.testing.assert_allclose(ys[0].mean(0), 1, atol=0.25)
 
 
+@pytest.mark.slow
 def test_variational_state_masks_reach_the_recurrent_map_alone():
     cell = variational_dropout(LSTM, state=0.5)
     params, xs, carry = example(cell)
@@ -297,6 +306,7 @@ def test_variational_state_masks_reach_the_recurrent_map_alone():
     assert_close(got, want, "", 1e-14)
 
 
+@pytest.mark.slow
 def test_variational_dropout_of_a_pair_leaves_the_gaps():
     lem = CELLS["lem"]
     cell = variational_dropout(lem, inputs=0.5)
@@ -307,6 +317,7 @@ def test_variational_dropout_of_a_pair_leaves_the_gaps():
     assert float(abs(z.y - lem.project(params.cell, (xs, gaps)).y).max()) > 0
 
 
+@pytest.mark.slow
 def test_dropped_weights_are_those_named():
     cell = weight_drop(variational_dropout(LSTM, inputs=0.2), 0.25)
     params, _, _ = example(cell, 64)
@@ -319,6 +330,7 @@ def test_dropped_weights_are_those_named():
 
 
 @pytest.mark.parametrize("name", ["lstm", "lstm_peephole", "lstm_projected", "lstm_cifg"])
+@pytest.mark.slow
 def test_recurrent_dropout_spares_the_memory(name):
     """What is added to the forgotten cell is 0 or 1 / (1 - p) of what it would be."""
     inner = CELLS[name]
@@ -335,6 +347,7 @@ def test_recurrent_dropout_spares_the_memory(name):
     np.testing.assert_allclose((ratio > 0.5).mean(), 0.75, atol=0.03)
 
 
+@pytest.mark.slow
 def test_recurrent_dropout_of_a_gru_is_of_its_candidate():
     cell = recurrent_dropout(GRU, 0.5)
     params, xs, h = example(cell)
@@ -363,6 +376,7 @@ def test_residual_adds_the_input():
     assert_close(got, (last, ys + xs, carries), "", 1e-14)
 
 
+@pytest.mark.slow
 def test_highway_mixes_output_and_input():
     cell = highway(GRU, gate_bias=-2.0)
     params, xs, h = example(cell)
@@ -376,6 +390,7 @@ def test_highway_mixes_output_and_input():
     assert bare.gate_bias is None
 
 
+@pytest.mark.slow
 def test_a_readout_is_a_product_with_the_outputs():
     cell = project_output(GRU, 3)
     params, xs, h = example(cell, 5)
@@ -395,6 +410,7 @@ def test_a_readout_is_a_product_with_the_outputs():
     assert (y.dtype, y.shape) == (jnp.bfloat16, (3,))
 
 
+@pytest.mark.slow
 def test_normalized_pre_activations():
     cell = normalize(jaxrnn.elman, epsilon=1e-3)
     params, xs, h = example(cell, 6)
@@ -408,6 +424,7 @@ def test_normalized_pre_activations():
     assert bare.shift is None
 
 
+@pytest.mark.slow
 def test_normalisation_goes_part_by_part_and_leaves_gaps():
     cell = normalize(CELLS["lem"])
     params, xs, carry = example(cell)
@@ -463,6 +480,7 @@ def test_what_makes_no_sense_is_refused(make, error, message):
         make()
 
 
+@pytest.mark.slow
 def test_wrong_parameters_are_named():
     cell = highway(GRU)
     params, xs, carry = example(cell)
@@ -474,6 +492,7 @@ def test_wrong_parameters_are_named():
         jaxrnn.scan(own, params, jnp.ones((T, D), jnp.float64))
 
 
+@pytest.mark.slow
 def test_a_dilated_cell_is_as_many_sequences_as_it_is_dilated():
     """Each by itself, of every d-th input."""
     cell = dilated(LSTM, 3)

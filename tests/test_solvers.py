@@ -47,8 +47,7 @@ CASES += [f"{name}/units" for name in SOLVED if name not in (PROJECTED, "mlstm")
 CASES += [f"{name}/windows" for name in KINDS]
 CASES += [f"{name}/associative" for name in LINEAR]
 CASES += [f"{name}/pairs" for name in ("lru", "min_gru", "delta_net") if name in LINEAR]
-KEPT = ("lstm/dense", "gru_reset_before/units", "elman/windows")
-KEPT += ("lru/associative", "min_gru/pairs", "delta_net/associative")
+KEPT = ("lstm/dense", "gru_reset_before/units", "min_gru/pairs")
 
 
 def split(case):
@@ -87,7 +86,7 @@ def test_every_solver_is_the_loop(case):
 
 
 @pytest.mark.parametrize(
-    "case", some([c for c in CASES if c.split("/")[0] in ("lstm", "elman", "lru")], KEPT[:1])
+    "case", some([c for c in CASES if c.split("/")[0] in ("lstm", "elman", "lru")], ())
 )
 def test_derivatives_of_any_order(case):
     """jvp, hessian, and gradients of rows under vmap: those of the sequential solver."""
@@ -136,6 +135,7 @@ def test_values_of_the_others(name):
 
 
 @pytest.mark.parametrize("kind", ["dense", "units"])
+@pytest.mark.slow
 def test_no_steps_and_one(kind):
     case, solver = make("lstm"), NEWTON[kind]
     carry, ys, status = jaxrnn.scan(
@@ -155,7 +155,7 @@ def test_no_steps_and_one(kind):
 UNITS = newton(jacobian="units", window=3)
 
 
-@pytest.mark.parametrize("solver", some([newton(), UNITS], (newton(),)))
+@pytest.mark.parametrize("solver", some([newton(), UNITS], ()))
 def test_layers(solver):
     """Stacks with both directions: the same, with a status for each cell, and guesses alike."""
     net = jaxrnn.stack(jaxrnn.bidirectional(jaxrnn.elman), jaxrnn.gru)
@@ -237,6 +237,7 @@ def test_after_as_many_iterations_as_steps_it_is_exact(jacobian):
     assert_close(ys, jaxrnn.scan(jaxrnn.gru, params, xs)[1], "values", 1e-10)
 
 
+@pytest.mark.slow
 def test_bounds_spare_iterations():
     """Iterates that overshoot are kept where the cell says that its state is."""
     params, xs = rough(3.0, size=16, time=200)
@@ -287,6 +288,7 @@ def test_a_warm_start_spares_iterations():
     assert_close(ys, jaxrnn.scan(jaxrnn.gru, moved, xs)[1], "values", 1e-10)
 
 
+@pytest.mark.slow
 def test_a_linear_system_takes_one_iteration():
     cell = jaxrnn.make_elman(activation="identity")
     params = cell.init(jax.random.key(0), 3, 5, dtype=jnp.float64)
@@ -295,6 +297,7 @@ def test_a_linear_system_takes_one_iteration():
     assert int(status.iterations) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["para_gru", "para_lstm"])
 def test_blocks_of_units_are_newton_where_the_recurrence_is_diagonal(name):
     cell = CELLS[name]
@@ -307,7 +310,7 @@ def test_blocks_of_units_are_newton_where_the_recurrence_is_diagonal(name):
     assert counts[0] == counts[1] <= 8
 
 
-@pytest.mark.parametrize("jacobian", some(["dense", "units"], ("units",)))
+@pytest.mark.parametrize("jacobian", some(["dense", "units"], ()))
 def test_float32_and_half(jacobian):
     """Off by no more than rounding; half types are solved in float32."""
     case = make("lstm")
@@ -337,6 +340,7 @@ def test_associative_pairs_of_half_types_are_accumulated_in_float32():
     assert_close(got, want, "bfloat16", 2 * 2.0**-8)
 
 
+@pytest.mark.slow
 def test_under_vmap_and_jit():
     """The status too: one for each example."""
     params, xs = rough(2.0, time=40)

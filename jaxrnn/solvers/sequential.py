@@ -76,7 +76,9 @@ def loop(system: Trajectory | Tangents, unroll: int = 1) -> tuple[Any, Any]:
         return state, state
 
     options: dict[str, Any] = {"reverse": system.reverse, "unroll": unroll}
-    return lax.scan(body, system.initial, system.steps, system.time, **options)
+    if not jax.tree.leaves(system.steps):  # otherwise they say it, symbolic sizes too
+        options["length"] = system.time
+    return lax.scan(body, system.initial, system.steps, **options)
 
 
 def _window(z: Any, state: Any, rank: int, time: Any) -> int | None:

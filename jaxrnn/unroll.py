@@ -25,7 +25,7 @@ from jaxrnn.base import (
 from jaxrnn.closures import hoist
 from jaxrnn.options import Kept, Options, step_keys, turn
 from jaxrnn.outputs import outputs
-from jaxrnn.solvers import Solver, Status, choose, sequential
+from jaxrnn.solvers import Solver, Status, check_solver, choose
 from jaxrnn.steps import Steps
 from jaxrnn.trajectory import trajectory
 
@@ -214,20 +214,7 @@ def scan(
     checks.check_positive("unroll", unroll)
     if chunk is not None:
         checks.check_positive("chunk", chunk)
-    if solver is not None and not isinstance(solver, Solver):
-        raise TypeError(f"solver: expected a Solver, such as jaxrnn.sequential(), got {solver!r}")
-    if solver is None and unroll != 1:
-        solver = sequential(unroll=unroll)
-    elif unroll != 1:
-        raise ValueError(
-            f"unroll: expected 1 with a solver, got {unroll}; jaxrnn.sequential(unroll={unroll}) "
-            "is one that does"
-        )
-    if guess is not None and (solver is None or not solver.guesses):
-        raise ValueError(
-            "guess: expected it only with a solver that makes use of one, jaxrnn.newton(), got "
-            f"solver={solver if solver is None else solver.name}"
-        )
+    solver = check_solver(solver, guess, unroll)
     lead = jax.tree.leaves(xs)[0]
     time, *batch = lead.shape[: lead.ndim - cell.axes]
     whole = (time, *batch)

@@ -187,7 +187,7 @@ def trajectory(
 
         last, (carries, each) = by_chunk(piece, initial, (steps, guess), None, chunk, reverse)
         status = None if each is None else Status.of_windows(each)
-        return (*divide(last)[:2], *divide(carries)[:2], status)
+        return (*divide(last)[:2], *divide(carries)[:2], _numbers(status))
 
     @partial(solve.defjvp, symbolic_zeros=True)
     def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -218,12 +218,18 @@ def trajectory(
         first = before(initial, every, reverse, chunk)
         v, vs = by_chunk(piece, dinitial, (steps, dxs, every), first, chunk, reverse)
         solution = last, last_rest, carries, carries_rest, status
-        return solution, (v, _nothing(last_rest), vs, _nothing(carries_rest), _none(status))
+        return solution, (
+            v,
+            _nothing(last_rest),
+            vs,
+            _nothing(carries_rest),
+            tree_map(jnp.zeros_like, status),
+        )
 
     floats = [part.floats for part in parts]
     rest = [part.rest for part in parts], tuple(steps[1:]), lax.stop_gradient(guess)
     last, last_rest, carries, carries_rest, status = solve(floats, rest)
-    return state(last, last_rest), state(carries, carries_rest), status
+    return state(last, last_rest), state(carries, carries_rest), _status(status)
 
 
 def _spread(status: Status | None, carries: Carry) -> Status | None:
@@ -264,9 +270,14 @@ def _nothing(leaves: list[Any]) -> list[Any]:
     return [np.zeros(leaf.shape, jax.dtypes.float0) for leaf in leaves]
 
 
-def _none(status: Status | None) -> Status | None:
-    """The tangent of a status: it has none, or is of no use."""
-    if status is None:
+def _numbers(status: Status | None) -> list[Array] | None:
+    """A status in floating-point numbers, which have tangents on any devices."""
+    return None if status is None else [leaf.astype(jnp.float32) for leaf in status]
+
+
+def _status(numbers: list[Array] | None) -> Status | None:
+    """The status again."""
+    if numbers is None:
         return None
-    none: list[Any] = _nothing([status.iterations, status.converged])
-    return Status(none[0], jnp.zeros_like(status.residual), none[1])
+    count, residual, found = numbers
+    return Status(count.astype(jnp.int32), residual, found > 0)

@@ -70,6 +70,13 @@ def reset_only(params, reset):
     return jaxrnn.scan(jaxrnn.gru, params, xs, reset=reset)
 
 
+def solved(solver, params, xs, reset):
+    """The scan, and the gradient of what varies over devices."""
+    run = partial(jaxrnn.scan, jaxrnn.gru, reset=reset, solver=solver)
+    slope = quick(jax.grad(lambda xs: jnp.sum(run(params, xs)[1] ** 2)))(xs)
+    return *run(params, xs), slope
+
+
 def rtrl(influence):
     return partial(jaxrnn.rtrl, jaxrnn.elman, influence=influence, key=KEY)
 
@@ -92,6 +99,13 @@ USES = {
     "gradient_norms": (
         lambda params, xs: tuple(analysis.gradient_norms(jaxrnn.gru, params, xs)),
         (XS,), (STEPS,), STEPS,
+    ),
+    "newton": (
+        partial(solved, jaxrnn.newton(window=3)), (XS, RESET), (STEPS, STEPS), (ROWS, STEPS, STEPS)
+    ),
+    "units": (
+        partial(solved, jaxrnn.newton(jacobian="units")),
+        (XS, RESET), (STEPS, STEPS), (ROWS, STEPS, STEPS),
     ),
     **{
         name: (partial(learned, function), (XS, RESET), (STEPS, STEPS), "gradient")

@@ -17,8 +17,9 @@ ROOT = Path(__file__).parent.parent
         ("generate", "early stop", "sampled", "free", "scheduled", "beam_search", "last"),
         ("truncated", "rtrl", "snap1", "uoro", "reset", "gradient_norms"),
         ("cells", "recipe"),
+        ("newton", "units"),
     ],
-    ids=["decoding", "learning", "cells"],
+    ids=["decoding", "learning", "cells", "solvers"],
 )
 def test_two_devices(names):
     """By sharded arguments, explicit axes and `jax.shard_map`, with and without jit."""

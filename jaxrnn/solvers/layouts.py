@@ -138,9 +138,11 @@ class Layout(NamedTuple):
         each = partial(jax.vmap, axis_size=system.time)  # a cell may leave nothing that varies
 
         def rows(leaf: Array) -> Array:
-            """With batch axes after the first."""
+            """With batch axes after the first, spread over devices as the state is."""
             lead = leaf.reshape(leaf.shape[0], *(1,) * len(self.batch), *leaf.shape[1:])
-            return jnp.broadcast_to(lead, (leaf.shape[0], *self.batch, *leaf.shape[1:]))
+            like = jnp.zeros_like(system.initial[0][(..., *(0,) * len(self.shapes[0]))])
+            like = like.reshape(*like.shape, *(1,) * (leaf.ndim - 1)).astype(leaf.dtype)
+            return lead + like
 
         if self.units:
             moved = self._within(system, basis)

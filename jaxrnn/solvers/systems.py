@@ -169,8 +169,8 @@ class Tangents(NamedTuple):
 
     def right(self) -> list[Array]:
         """All b, :math:`A_1 v_0` in the first."""
-        empty = [jnp.zeros((self.time, *leaf.shape), leaf.dtype) for leaf in self.initial]
-        return self.every(self.before(empty))
+        every = lambda leaf: jnp.broadcast_to(jnp.zeros_like(leaf), (self.time, *leaf.shape))  # noqa: E731
+        return self.every(self.before([every(leaf) for leaf in self.initial]))
 
     def coefficients(self) -> list[Any]:
         """The A of a cell that is linear in its state, flags included, leaf by leaf."""

@@ -27,9 +27,9 @@ SAME = (
     "lstm_pseudo",
     "lstm_prototype",
 )
-NEWER = ("lru", "delta_net", "slstm", "phased_lstm", "lmu", "para_lstm")
-"""Of what came after the GRU one of each kind: a complex state, a matrix for a coefficient, heads,
-time in the carry, parts of other sizes, units that see only themselves."""
+NEWER = ("lru", "lmu")
+"""Of what came after the GRU those that the engine could treat otherwise: a complex state, parts of
+other sizes."""
 CLASSICS = [n for n in CELLS if type(CELLS[n].spec).__module__.count(".") == 2]
 """Those that have no folder of their own."""
 FAMILIES = [n for n in CELLS if n in NEWER or (n in CLASSICS and n not in SAME)]

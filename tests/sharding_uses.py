@@ -73,7 +73,7 @@ def reset_only(params, reset):
 def solved(solver, params, xs, reset):
     """The scan, and the gradient of what varies over devices."""
     run = partial(jaxrnn.scan, jaxrnn.gru, reset=reset, solver=solver)
-    slope = quick(jax.grad(lambda xs: jnp.sum(run(params, xs)[1] ** 2)))(xs)
+    slope = jax.jit(jax.grad(lambda xs: jnp.sum(run(params, xs)[1] ** 2)))(xs)
     return *run(params, xs), slope
 
 

@@ -126,8 +126,6 @@ def _check_params(
         if not problems:
             return
         tried.append((len(problems), hidden, problems, shapes, expected))
-    if not tried:  # the cell's own words say why no size will do
-        expected_params(cell, size, sizes[0], xs.dtype)
     for made_for in _sizes_of(params):
         candidates = _candidates(cell, made_for, sizes, xs.dtype)
         if made_for != size and any(not differences("", params, e)[0] for _, e in candidates):
@@ -137,7 +135,12 @@ def _check_params(
                 f"{inputs}: expected {features} (D), which {argument} of the cell {cell.name!r} "
                 f"were made for, got {size}: shape {xs.shape}{hint}"
             )
-    _, hidden, problems, shapes, expected = min(tried, key=lambda one: one[0])
+    if not tried:  # the cell's own words say why no size will do
+        expected_params(cell, size, sizes[0], xs.dtype)
+    # Of two sizes with as many problems that one which more of the shapes agree with.
+    _, hidden, problems, shapes, expected = min(
+        tried, key=lambda one: (one[0], _misfits(params, one[4]))
+    )
     if type(params) is not type(expected):
         raise TypeError(_of_another_kind(cell, params, expected, argument))
     why = (
@@ -145,6 +148,14 @@ def _check_params(
         f"{xs.shape}, H = {hidden} from {argument}"
     )
     raise (ValueError if shapes else TypeError)("\n  ".join(problems) + f"\n({why})")
+
+
+def _misfits(params: PyTree, expected: PyTree) -> int:
+    """How many leaves have another shape; of another structure, more than there are."""
+    leaves, others = jax.tree.leaves(params), jax.tree.leaves(expected)
+    if jax.tree.structure(params) != jax.tree.structure(expected):
+        return len(leaves) + len(others)
+    return sum(a.shape != b.shape for a, b in zip(leaves, others, strict=True))
 
 
 def _of_another_kind(cell: Any, params: PyTree, expected: PyTree, argument: str) -> str:

@@ -238,7 +238,8 @@ def make_lmu(
         return LMUPreActivations(h + linear(m.astype(kernel.dtype), kernel), m)
 
     def written(u: Array) -> Array:
-        return u * jnp.asarray(b, u.dtype)
+        row = jnp.asarray(b, u.dtype)
+        return u * row.reshape((1,) * (u.ndim - 1) + row.shape)
 
     def project(params: LMUParams, x: Array) -> LMUPreActivations:
         h = linear(x, params.input_kernel, params.bias)

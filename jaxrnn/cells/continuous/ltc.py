@@ -222,8 +222,9 @@ _PARTS = "kernel", "slope", "center", "reversal"
 def _sums(params: LTCParams, who: str, s: Array) -> tuple[Array, Array]:
     """Currents and conductances of the synapses from inputs or units, summed at each unit."""
     dtype = wide(s.dtype)
-    leaves = (getattr(params, f"{who}_{part}").astype(dtype) for part in _PARTS)
-    kernel, slope, center, reversal = leaves
+    wider = tuple(range(s.ndim - 1))  # spelled out for who forbids implicit promotion
+    leaves = (jnp.expand_dims(getattr(params, f"{who}_{part}"), wider) for part in _PARTS)
+    kernel, slope, center, reversal = (leaf.astype(dtype) for leaf in leaves)
     open_ = jax.nn.sigmoid(slope * (s.astype(dtype)[..., None] - center)) * abs(kernel)
     return (open_ * reversal).sum(axis=-2), open_.sum(axis=-2)
 

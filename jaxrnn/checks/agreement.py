@@ -150,11 +150,11 @@ def _check_params(
     raise (ValueError if shapes else TypeError)("\n  ".join(problems) + f"\n({why})")
 
 
-def _misfits(params: PyTree, expected: PyTree) -> int:
-    """How many leaves have another shape; of another structure, more than there are."""
+def _misfits(params: PyTree, expected: PyTree) -> float:
+    """How many leaves have another shape; more than any number if the structure is another."""
     leaves, others = jax.tree.leaves(params), jax.tree.leaves(expected)
     if jax.tree.structure(params) != jax.tree.structure(expected):
-        return len(leaves) + len(others)
+        return math.inf
     return sum(a.shape != b.shape for a, b in zip(leaves, others, strict=True))
 
 

@@ -4,7 +4,7 @@ Reads the inventory that the build leaves (`objects.inv`: one line for each
 documented object) and looks for every name in the `__all__` of jaxrnn and of
 the modules that it exports. An object without a docstring is not in the
 inventory; a name that is merely a shorter one for another may instead be
-mentioned, as `name`, in the text of a page in docs/api/.
+mentioned, as `name`, in the text of a page in docs/reference/.
 
 Usage: python docs/check_api.py site/objects.inv
 """
@@ -46,11 +46,11 @@ def public() -> dict[str, set[str]]:
 
 def main() -> None:
     """Compare the two and exit with 1 if anything is missing."""
-    known = documented(Path(sys.argv[1])) | mentioned(Path(__file__).parent / "api")
+    known = documented(Path(sys.argv[1])) | mentioned(Path(__file__).parent / "reference")
     names = public()
     missing = [f"{m}.{name}" for m in names for name in sorted(names[m] - known)]
     if missing:
-        sys.exit("no docstring, or on no page of docs/api/:\n  " + "\n  ".join(missing))
+        sys.exit("no docstring, or on no page of docs/reference/:\n  " + "\n  ".join(missing))
     print(f"all {sum(map(len, names.values()))} public names are in the documentation")
 
 

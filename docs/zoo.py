@@ -64,7 +64,7 @@ def page() -> str:
         lines = ["| cell | | state, for 8 units | parallel in time |", "| --- | --- | --- | --- |"]
         for name in names:
             cell = jaxrnn.CELLS[name]
-            link = f"[`{name}`](#jaxrnn.cells.{module_of(cell)})"
+            link = f"[`{name}`][jaxrnn.cells.{module_of(cell)}]"
             how = "associative" if cell.coefficients is not None else "Newton"
             floating = all(
                 leaf.dtype.kind in "fc"

@@ -40,7 +40,7 @@ def is_called(value):
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_module_has_a_docstring_and_a_page(module):
     assert inspect.getdoc(module)
-    pages = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs" / "api").glob("*.md"))
+    pages = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs" / "reference").glob("*.md"))
     directive = f"::: {module.__name__}"
     assert re.search(rf"^{re.escape(directive)}$", pages, re.MULTILINE), f"no page has {directive}"
 

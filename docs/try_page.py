@@ -38,8 +38,9 @@ def main() -> None:
     body = markdown.markdown(text, extensions=["extra", "admonition", "toc"])
     target = ROOT / "out" / "try" / f"{path.stem}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
-    page = '<!doctype html><meta charset="utf-8"><body class="md-typeset" style="max-width: 44rem; margin: auto; font-family: sans-serif">'
-    target.write_text(f"{page}<style>{STYLE}</style>{body}", encoding="utf-8")
+    page = '<!doctype html><meta charset="utf-8"><body class="md-typeset">'
+    width = "body { max-width: 44rem; margin: auto; font-family: sans-serif }"
+    target.write_text(f"{page}<style>{STYLE} {width}</style>{body}", encoding="utf-8")
     print(f"{time.perf_counter() - start:.1f} s, {target}")
 
 

@@ -35,7 +35,7 @@ def once(run: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
       *arguments: pytrees of arrays.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxrnn.loops import once
       >>> def total(xs, weight):
       ...     body = lambda held, x: (held + weight * x, None)

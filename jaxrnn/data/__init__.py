@@ -8,7 +8,17 @@ Data too large for memory are a loader's work. An iterator of grain goes into
 """
 
 from .batches import Batches
-from .ragged import Buckets, Packed, Padded, bucket, pack, pad
+from .ragged import (
+    Buckets,
+    Packed,
+    Padded,
+    Spans,
+    bucket,
+    pack,
+    pad,
+    spans,
+    unpack,
+)
 from .series import Streams, Windows, streams, windows
 from .sine import Split, next_step, sine_waves
 
@@ -17,6 +27,7 @@ __all__ = [
     "Buckets",
     "Packed",
     "Padded",
+    "Spans",
     "Split",
     "Streams",
     "Windows",
@@ -25,6 +36,8 @@ __all__ = [
     "pack",
     "pad",
     "sine_waves",
+    "spans",
     "streams",
+    "unpack",
     "windows",
 ]

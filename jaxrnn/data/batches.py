@@ -32,6 +32,7 @@ class Batches:
       ValueError: no rows, a batch size below 1, or nothing left once the last are dropped.
 
     Example:
+      >>> from jaxrnn.data import Batches
       >>> batches = Batches(lambda rows: rows.tolist(), 5, 2, seed=1)
       >>> list(batches), list(batches)
       ([[0], [3, 2], [4, 1]], [[2, 0], [3, 4], [1]])

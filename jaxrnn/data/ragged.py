@@ -4,7 +4,7 @@ Every padded length is a shape, and every shape is compiled. `bucket` chooses th
 waste least; no other choice of as many does better. (So it is known what buckets can do: all
 lengths from 7 to 361, equally often, waste 10.5 % in 8 of them and 9.5 % in 9.) `pack` puts several
 sequences into one row and wastes a few percent in a single shape; it needs a model that can be
-reset within a row.
+reset within a row. `unpack` gives them back, and `spans` says where each begins and ends.
 """
 
 from bisect import bisect_left, insort
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxrnn.checks import check_array, check_size
 
-__all__ = ["Buckets", "Packed", "Padded", "bucket", "pack", "pad"]
+__all__ = ["Buckets", "Packed", "Padded", "Spans", "bucket", "pack", "pad", "spans", "unpack"]
 
 
 class Padded(NamedTuple):
@@ -49,8 +49,8 @@ class Packed(NamedTuple):
       values: (T, B, *features), zero where there is no sequence.
       lengths: (B,) the steps of a row that hold sequences.
       reset: (T, B), True at the first step of each sequence.
-      segment: (T, B), the number of the step's sequence, -1 in the padding at the end. The last
-        step of a sequence is where ``segment`` changes after it.
+      segment: (T, B), the number of the step's sequence, -1 in the padding at the end; see `spans`
+        and `unpack`.
       waste: the share of padding among all steps.
     """
 
@@ -59,6 +59,20 @@ class Packed(NamedTuple):
     reset: NDArray[np.bool_]
     segment: NDArray[np.int32]
     waste: float
+
+
+class Spans(NamedTuple):
+    """Where each of N sequences lies in a packed batch.
+
+    Attributes:
+      row: (N,) the row that it is in.
+      first: (N,) its first step there.
+      last: (N,) its last one.
+    """
+
+    row: NDArray[np.intp]
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
 
 
 def pad(
@@ -79,6 +93,7 @@ def pad(
         sequences than ``rows``.
 
     Example:
+      >>> from jaxrnn.data import pad
       >>> values, lengths = pad([[1, 2, 3], [4]])
       >>> values.T.tolist(), lengths.tolist()
       ([[1, 2, 3], [4, 0, 0]], [3, 1])
@@ -119,6 +134,7 @@ def bucket(lengths: ArrayLike, shapes: int = 8, *, multiple: int = 1) -> Buckets
       ValueError: no lengths, negative ones, ``shapes`` or ``multiple`` below 1.
 
     Example:
+      >>> from jaxrnn.data import bucket
       >>> buckets = bucket([3, 10, 4, 9, 10], shapes=2)
       >>> buckets.bounds.tolist(), [rows.tolist() for rows in buckets.groups], buckets.waste
       ([4, 10], [[0, 2], [1, 3, 4]], 0.05263)
@@ -158,7 +174,8 @@ def pack(sequences: Sequence[ArrayLike], length: int | None = None) -> Packed:
 
     Longest first, each into the fullest row that still has room (best fit decreasing: at most
     11/9 of the fewest rows possible, and a few more). A sequence stays whole. A scan with the
-    ``reset`` gives every sequence what it would give it alone; in reverse it would not.
+    ``reset`` gives every sequence what it would give it alone, in reverse and in both directions
+    too; `unpack` gives the outputs back by sequence.
 
     Args:
       sequences: N arrays (T_i, *features) with T_i ≥ 1.
@@ -171,6 +188,7 @@ def pack(sequences: Sequence[ArrayLike], length: int | None = None) -> Packed:
       ValueError: no sequence, an empty one, features that differ, one longer than ``length``.
 
     Example:
+      >>> from jaxrnn.data import pack
       >>> packed = pack([[1, 1], [2, 2, 2, 2], [3]], length=4)
       >>> packed.values.T.tolist(), packed.reset.T.astype(int).tolist()
       ([[2, 2, 2, 2], [1, 1, 3, 0]], [[1, 0, 0, 0], [1, 0, 1, 0]])
@@ -208,6 +226,79 @@ def pack(sequences: Sequence[ArrayLike], length: int | None = None) -> Packed:
             start = stop
     lengths = (segment >= 0).sum(0).astype(np.int32)
     return Packed(values, lengths, reset, segment, _waste(sum(sizes), segment.size))
+
+
+def spans(segment: ArrayLike) -> Spans:
+    """Where each sequence of a packed batch begins and ends.
+
+    The three are indices of arrays, jax's too: ``ys[where.last, where.row]`` are the N last
+    outputs, of a backward direction ``ys[where.first, where.row]``.
+
+    Args:
+      segment: (T, B), of `Packed`: the number of the step's sequence, -1 where there is none.
+
+    Returns:
+      `Spans`, by the numbers of the sequences, which is their order in `pack`.
+
+    Raises:
+      ValueError: another shape or dtype; numbers that are not 0 to N - 1, each at adjacent steps
+        of one row, as in a batch that was cut.
+
+    Example:
+      >>> packed = pack([[1, 1], [2, 2, 2, 2], [3]], length=4)
+      >>> row, first, last = spans(packed.segment)
+      >>> row.tolist(), first.tolist(), last.tolist()
+      ([1, 0, 1], [0, 0, 2], [1, 3, 2])
+      >>> packed.values[last, row].tolist()
+      [1, 2, 3]
+    """
+    numbers = check_array("segment", segment)
+    if numbers.ndim != 2 or numbers.dtype.kind not in "iu":
+        raise ValueError(
+            f"segment: expected integers (T, B), got {numbers.dtype}{list(numbers.shape)}"
+        )
+    rows, steps = np.nonzero(numbers.T >= 0)
+    found, begin, counts = np.unique(numbers[steps, rows], return_index=True, return_counts=True)
+    row, first = rows[begin], steps[begin]
+    last = first + counts - 1
+    inside = last < len(numbers)
+    whole = inside & (numbers[np.where(inside, last, 0), row] == found)
+    broken = (found != np.arange(len(found))) | ~whole
+    if broken.any():
+        raise ValueError(
+            "segment: expected the numbers 0 to N - 1, each at adjacent steps of one row, got "
+            f"another order at {found[broken][0]}"
+        )
+    return Spans(row, first, last)
+
+
+def unpack(values: ArrayLike, segment: ArrayLike) -> list[NDArray]:
+    """Take sequences out of the rows they were packed into: the inverse of `pack`.
+
+    Args:
+      values: (T, B, *features), such as the outputs of a scan over a packed batch.
+      segment: (T, B), of `Packed`.
+
+    Returns:
+      N arrays (T_i, *features) of numpy, in the order of the sequences in `pack`. Their shapes
+      depend on `segment`, so it is not for functions under `jax.jit`; the indices of `spans` are.
+
+    Raises:
+      ValueError: as `spans`, or leading axes of `values` that are not those of `segment`.
+
+    Example:
+      >>> packed = pack([[1, 1], [2, 2, 2, 2], [3]], length=4)
+      >>> [sequence.tolist() for sequence in unpack(10 * packed.values, packed.segment)]
+      [[10, 10], [20, 20, 20, 20], [30]]
+    """
+    row, first, last = spans(segment)
+    array, shape = check_array("values", values), np.shape(segment)
+    if array.shape[:2] != shape:
+        raise ValueError(
+            f"values: expected leading axes {shape} (T, B) as of segment, got shape {array.shape}"
+        )
+    places = zip(row, first, last, strict=True)
+    return [array[begin : end + 1, b].copy() for b, begin, end in places]
 
 
 def _arrays(sequences: Sequence[ArrayLike]) -> list[NDArray]:

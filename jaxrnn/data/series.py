@@ -44,6 +44,7 @@ def windows(series: ArrayLike, length: int, horizon: int = 1, *, stride: int = 1
       ValueError: sizes below 1, a series of another rank or too short for one window.
 
     Example:
+      >>> from jaxrnn.data import windows
       >>> inputs, targets = windows([0, 1, 2, 3, 4, 5], 3, 2)
       >>> inputs[:, :, 0].T.tolist(), targets[:, :, 0].T.tolist()
       ([[0, 1, 2], [1, 2, 3]], [[3, 4], [4, 5]])
@@ -82,7 +83,7 @@ def streams(series: ArrayLike, batch_size: int, length: int) -> Streams:
     Example:
       Batches in order, with a flag that says where to start from zero:
 
-      >>> from jaxrnn.data import Batches
+      >>> from jaxrnn.data import Batches, streams
       >>> inputs, targets = streams(range(13), 2, 3)
       >>> def get(w):
       ...     return inputs[w[0]], targets[w[0]], w[0] == 0

@@ -40,6 +40,7 @@ def sine_waves(
       ValueError: a size below 1.
 
     Example:
+      >>> from jaxrnn.data import sine_waves
       >>> data = sine_waves()
       >>> data.shape, data[0, :3].round(8).tolist()
       ((100, 1000), [0.10819513, 0.05837414, 0.00840725])
@@ -67,6 +68,7 @@ def next_step(data: ArrayLike, *, test: int = 3, dtype: DTypeLike = np.float32) 
       ValueError: data that is not (N, L) with L ≥ 2, or test outside 0 … N.
 
     Example:
+      >>> from jaxrnn.data import next_step, sine_waves
       >>> split = next_step(sine_waves())
       >>> split.train_inputs.shape, split.test_targets.shape
       ((999, 97, 1), (999, 3, 1))

@@ -7,7 +7,7 @@ states move by ``load_carry`` and ``dump_carry``. A source maps names to arrays;
 of a file. No other library is needed for that, and none is imported unless a function that needs
 it is called.
 
->>> import jaxrnn, numpy as np
+>>> import jax, jaxrnn, numpy as np
 >>> arrays = {"weight_ih_l0": np.ones((20, 3), "f"), "weight_hh_l0": np.ones((20, 5), "f")}
 >>> net = jaxrnn.interop.torch.infer(arrays)
 >>> params = jaxrnn.interop.torch.load(net, arrays)

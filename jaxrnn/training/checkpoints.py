@@ -69,6 +69,7 @@ class Checkpoints:
 
     Example:
       >>> import tempfile, jax.numpy as jnp
+      >>> from jaxrnn.training import Checkpoints
       >>> folder = tempfile.TemporaryDirectory()
       >>> with Checkpoints(folder.name) as checkpoints:
       ...     checkpoints.save(5, {"w": jnp.arange(3.0)}, {"note": "five"})
@@ -190,10 +191,10 @@ class Checkpoints:
           OSError: there are checkpoints, and not one is whole.
 
         Example:
-          >>> import tempfile, jax.numpy as jnp, optax
+          >>> import tempfile, jax, optax
           >>> from jaxrnn import training
           >>> folder = tempfile.TemporaryDirectory()
-          >>> checkpoints = Checkpoints(folder.name)
+          >>> checkpoints = training.Checkpoints(folder.name)
           >>> def init(key):
           ...     return {"w": jax.random.normal(key, ())}
           >>> result = training.fit(

@@ -29,6 +29,7 @@ class History:
     metrics, and the evaluation's.
 
     Example:
+      >>> from jaxrnn.training import History
       >>> history = History()
       >>> history.append({"step": 1, "loss": 4.0})
       >>> history.append({"step": 2, "loss": 1.0, "eval": 3.0})

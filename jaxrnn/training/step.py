@@ -97,6 +97,8 @@ class Step:
         search's last value and gradient are used instead of being computed again.
 
     Example:
+      >>> import jax.numpy as jnp, optax
+      >>> from jaxrnn.training.step import Step
       >>> step = Step(lambda w, batch: jnp.mean((w - batch) ** 2), optax.sgd(0.5))
       >>> state, figures = step(step.init(jnp.zeros(2)), [jnp.array([1.0, 3.0])])
       >>> state.params.tolist(), float(figures["loss"]), step.traces

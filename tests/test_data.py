@@ -2,9 +2,11 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
+import jaxrnn
 from jaxrnn import data
 
 
@@ -144,6 +146,65 @@ class TestRagged:
         assert not packed.values[packed.segment < 0].any()
         np.testing.assert_allclose(packed.waste, (packed.segment < 0).mean())
         assert packed.waste < 0.15
+
+    @pytest.mark.parametrize("length", [None, 40])
+    def test_unpack_is_the_inverse_of_pack(self, length):
+        random = np.random.default_rng(2)
+        sequences = [random.normal(size=(n, 2)) for n in random.integers(1, 17, 60)]
+        packed = data.pack(sequences, length)
+        row, first, last = data.spans(packed.segment)
+        again = data.unpack(packed.values, packed.segment)
+        for number, (one, sequence) in enumerate(zip(again, sequences, strict=True)):
+            np.testing.assert_array_equal(one, sequence)
+            at = first[number], row[number]
+            np.testing.assert_array_equal(packed.values[at], sequence[0])
+            np.testing.assert_array_equal(packed.values[last[number], row[number]], sequence[-1])
+            assert packed.reset[at]
+        again[0][:] = 0.0
+        assert packed.values[first[0], row[0]].all()
+
+    def test_outputs_of_a_packed_batch_are_those_of_its_sequences(self):
+        """Both directions, and the ends under jit: what each direction has seen all of."""
+        random = np.random.default_rng(3)
+        sequences = [random.normal(size=(n, 3)).astype(np.float32) for n in (4, 1, 7, 3)]
+        packed = data.pack(sequences)
+        where = data.spans(packed.segment)
+        net = jaxrnn.bidirectional(jaxrnn.gru)
+        params = net.init(jax.random.key(0), 3, 5)
+
+        @jax.jit
+        def run(params, packed, where):
+            options = {"lengths": packed.lengths, "reset": packed.reset}
+            ys = jaxrnn.scan(net, params, packed.values, **options)[1]
+            return ys, ys[where.last, where.row, :5], ys[where.first, where.row, 5:]
+
+        ys, forward, backward = run(params, packed, where)
+        unpacked = data.unpack(ys, packed.segment)
+        for number, sequence in enumerate(sequences):
+            carry, alone = jaxrnn.scan(net, params, sequence)
+            np.testing.assert_allclose(unpacked[number], alone, atol=1e-6)
+            np.testing.assert_allclose(forward[number], carry.forward, atol=1e-6)
+            np.testing.assert_allclose(backward[number], carry.backward, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("values", "segment", "message"),
+        [
+            (np.zeros((3, 1)), [0, 0, 1], r"segment: expected integers \(T, B\), got int"),
+            (np.zeros((3, 1)), np.zeros((3, 1)), r"segment: expected integers .* float64\[3, 1\]"),
+            (np.zeros((3, 2)), [[0], [0], [1]], r"values: expected leading axes \(3, 1\)"),
+            (np.zeros((3, 1)), [[1], [1], [2]], "numbers 0 to N - 1, .* another order at 1"),
+            (np.zeros((3, 1)), [[0], [1], [0]], "another order at 0"),
+            (np.zeros((2, 2)), [[0, 0], [-1, 1]], "another order at 0"),
+            (np.zeros((2, 2)), [[1, 0], [0, -1]], "another order at 0"),
+            (np.zeros((2, 2)), [[-1, 0], [0, -1]], "another order at 0"),
+        ],
+    )
+    def test_unpack_errors(self, values, segment, message):
+        with pytest.raises(ValueError, match=message):
+            data.unpack(values, segment)
+
+    def test_nothing_to_unpack(self):
+        assert data.unpack(np.zeros((2, 1)), [[-1], [-1]]) == []
 
 
 class TestSeries:

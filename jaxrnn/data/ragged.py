@@ -245,6 +245,7 @@ def spans(segment: ArrayLike) -> Spans:
         of one row, as in a batch that was cut.
 
     Example:
+      >>> from jaxrnn.data import pack, spans
       >>> packed = pack([[1, 1], [2, 2, 2, 2], [3]], length=4)
       >>> row, first, last = spans(packed.segment)
       >>> row.tolist(), first.tolist(), last.tolist()
@@ -287,6 +288,7 @@ def unpack(values: ArrayLike, segment: ArrayLike) -> list[NDArray]:
       ValueError: as `spans`, or leading axes of `values` that are not those of `segment`.
 
     Example:
+      >>> from jaxrnn.data import pack, unpack
       >>> packed = pack([[1, 1], [2, 2, 2, 2], [3]], length=4)
       >>> [sequence.tolist() for sequence in unpack(10 * packed.values, packed.segment)]
       [[10, 10], [20, 20, 20, 20], [30]]

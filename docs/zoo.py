@@ -5,6 +5,9 @@
 The documentation's is made whenever it is built; a test compares README.md's.
 """
 
+import ast
+import functools
+import itertools
 import re
 from pathlib import Path
 
@@ -22,8 +25,13 @@ FAMILIES = {
     "continuous": "continuous time",
 }
 """The folders of `jaxrnn/cells/`, in the order in which they are told."""
-README = Path(__file__).parents[1] / "README.md"
+CLASSICS = {"lstm": "LSTM", "gru": "GRU", "elman": "Elman", "ladder": "the ladder"}
+"""The families in the first of them, by the module that makes them."""
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+CELLS = ROOT / "jaxrnn" / "cells"
 MARKS = "<!-- cells: python docs/zoo.py -->", "<!-- /cells -->"
+NAME = re.compile(r"`(\w+)`")
 
 
 def module_of(cell: Cell) -> str:
@@ -39,41 +47,90 @@ def by_family() -> dict[str, list[str]]:
     return found
 
 
-def state(cell: Cell) -> str:
-    """How many numbers the carry of a row holds for each unit, of eight."""
-    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 8, 8))
-    leaves = jax.tree.leaves(jax.eval_shape(cell.carry, params))
-    count = sum(leaf.size * (1 + (leaf.dtype.kind == "c")) for leaf in leaves)
-    return f"{count / 8:g}"
+def by_page() -> dict[str, list[str]]:
+    """The names of all cells by the page of the reference that has them."""
+    found: dict[str, list[str]] = {page: [] for page in (*CLASSICS, *list(FAMILIES)[1:])}
+    for folder, names in by_family().items():
+        for name in names:
+            module = module_of(jaxrnn.CELLS[name]).removesuffix("_reference")
+            found[folder or module].append(name)
+    return found
 
 
-def said(cell: Cell) -> str:
-    """The first sentence of its docstring, and the options of its constructor."""
+@functools.cache
+def docstrings() -> dict[str, str]:
+    """What stands below the assignment of each cell, by name."""
+    found = {}
+    for path in CELLS.rglob("*.py"):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        for node, below in itertools.pairwise(body):
+            targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+            name = getattr(targets[0], "id", None)
+            if name in jaxrnn.CELLS and isinstance(node, ast.Assign | ast.AnnAssign):
+                match below:
+                    case ast.Expr(ast.Constant(str() as text)):
+                        found[name] = text
+    return found
+
+
+def shown(text: str) -> str:
+    """A docstring's text as Markdown, with its equations and the cells that it names."""
     from latex2mathml.converter import convert  # which only the documentation needs
 
-    text = " ".join((cell.__doc__ or "").strip().split("\n\n")[0].split()).replace("|", r"\|")
-    text = re.sub(r":math:`([^`]*)`", lambda match: convert(match[1]), text)
-    options = cell.name.partition("(")[2].removesuffix(")")
-    return f"{text} `{options}`" if options else text
+    def link(match: re.Match[str]) -> str:
+        known = match[1] in jaxrnn.cells.__all__
+        return f"[{match[0]}][jaxrnn.cells.{match[1]}]" if known else match[0]
+
+    text = NAME.sub(link, text.replace("|", r"\|"))
+    return re.sub(r":math:\[?`([^`]*)`", lambda match: convert(match[1]), text)
+
+
+def said(name: str) -> str:
+    """What the first paragraph of a cell's docstring says of it, without its source."""
+    text = " ".join(docstrings()[name].strip().split("\n\n")[0].split())
+    text = re.split(r" (?:Source:|Params )|; see `make_", text)[0].rstrip(".")
+    if text.endswith(" adds"):  # what the equation below says
+        text = text.rpartition(":")[0]
+    return shown(text) + "."
+
+
+def numbers(cell: Cell) -> tuple[int, str, bool]:
+    """Of 8 inputs and 8 units: parameters, numbers of the carry a unit, whether all are floats."""
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 8, 8))
+    carry = jax.tree.leaves(jax.eval_shape(cell.carry, params))
+    held, size = (
+        sum(leaf.size * (1 + (leaf.dtype.kind == "c")) for leaf in leaves)
+        for leaves in (carry, jax.tree.leaves(params))
+    )
+    return size, f"{held / 8:g}", all(leaf.dtype.kind in "fc" for leaf in carry)
+
+
+def family_page(family: str) -> str:
+    """A table of the cells of a family: a key of `by_page`, such as ``"linear"``."""
+    lines = [
+        "| cell | what it is | parameters | state a unit | parallel in time |",
+        "| --- | --- | ---: | ---: | --- |",
+    ]
+    for name in by_page()[family]:
+        cell = jaxrnn.CELLS[name]
+        size, held, floating = numbers(cell)
+        how = "associative" if cell.coefficients is not None else "Newton"
+        link = f"[`{name}`][jaxrnn.cells.{name}]"
+        lines.append(f"| {link} | {said(name)} | {size} | {held} | {how if floating else '–'} |")
+    return "\n".join(lines)
+
+
+def title(family: str) -> str:
+    """What a family is called."""
+    name = CLASSICS.get(family) or FAMILIES[family]
+    return name[0].upper() + name[1:]
 
 
 def page() -> str:
     """A table of all cells for each family."""
-    parts = []
-    for folder, names in by_family().items():
-        lines = ["| cell | | state, for 8 units | parallel in time |", "| --- | --- | --- | --- |"]
-        for name in names:
-            cell = jaxrnn.CELLS[name]
-            link = f"[`{name}`][jaxrnn.cells.{module_of(cell)}]"
-            how = "associative" if cell.coefficients is not None else "Newton"
-            floating = all(
-                leaf.dtype.kind in "fc"
-                for leaf in jax.tree.leaves(
-                    jax.eval_shape(lambda c=cell: c.carry(c.init(jax.random.key(0), 8, 8)))
-                )
-            )
-            lines.append(f"| {link} | {said(cell)} | {state(cell)} | {how if floating else '–'} |")
-        parts.append(f"## {FAMILIES[folder].capitalize()}\n\n" + "\n".join(lines))
+    parts = [
+        f"## [{title(family)}](cells_{family}.md)\n\n{family_page(family)}" for family in by_page()
+    ]
     return "\n\n".join(parts)
 
 

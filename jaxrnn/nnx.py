@@ -250,7 +250,51 @@ class Recurrent(Parameters):
 
 
 class Elman(Recurrent):
-    """`Recurrent` with `jaxrnn.elman`.
+    r"""A plain recurrent network over a sequence, of one layer or more, in one direction or both.
+
+    .. math:: h_t = \tanh(W x_t + R h_{t-1} + b)
+
+    Called with inputs ``(*batch, T, D)``, it returns the outputs ``(*batch, T, H)``, 2H of them if
+    both directions are concatenated; with `return_carry`, ``(carry, outputs)``; with
+    `return_carries`, ``(carry, outputs, carries)``. The carry is h, ``(*batch, H)``: of both
+    directions `jaxrnn.Directions` of two, of several layers a tuple. What else it can be called
+    with, lengths, a mask, resets, an initial carry, is said at its ``__call__``.
+
+    The parameters of a layer are ``input_kernel`` ``(D, H)``, ``recurrent_kernel`` ``(H, H)`` and
+    ``bias`` ``(H,)``; `Recurrent` says how those of several are named.
+
+    Args:
+      in_features: D.
+      features: H; a tuple of one per layer for several.
+      cell: another cell or layer instead of `jaxrnn.elman`, such as `jaxrnn.cells.irnn`.
+      rngs: the streams of initial values (``params``) and of dropout.
+      num_layers: how many layers, each above the first fed by the one below, 1.
+      bidirectional: whether every layer runs both ways.
+      dropout: the rate in [0, 1) on every layer's output but the last, 0.
+      merge: how directions are joined, ``"concat"``, or as in `jaxrnn.bidirectional`.
+      time_major: sequences are ``(T, *batch, D)``, not ``(*batch, T, D)``.
+      return_carry: return ``(carry, outputs)``.
+      return_carries: return ``(carry, outputs, carries)``, with the carry after every step.
+      reverse: run from the last valid step to the first; outputs come in that order, with the
+        padding at the end, unless `keep_order`.
+      keep_order: with `reverse`, return outputs in the order of the inputs.
+      gaps: outputs of skipped steps, ``"zero"``, or ``"hold"`` for the last valid one.
+      solver: who solves for the carries, as in `jaxrnn.scan`; None for one step after the other.
+      chunk: steps per chunk; None lets `jaxrnn.scan` choose.
+      unroll: steps per loop iteration, 1.
+      dtype: of the computation: inputs and parameters are cast to it; inferred from them if None.
+      param_dtype: of the parameters as they are stored, float32.
+      use_bias: whether there are biases; None is True.
+      kernel_init: initialiser of input kernels, called once per gate; glorot if None.
+      recurrent_kernel_init: initialiser of recurrent kernels, alike; orthogonal if None.
+      bias_init: initialiser of biases, alike; zeros if None.
+      deterministic: whether dropout is off; ``train()`` and ``eval()`` set it.
+      rng_collection: the stream of dropout, ``"dropout"``.
+      **init_options: further options of the cell's ``init``.
+
+    Raises:
+      TypeError: for an option that the cell's ``init`` does not take.
+      ValueError: for bad values, as `jaxrnn.rnn` does.
 
     Example:
       >>> import jax, jaxrnn
@@ -263,7 +307,57 @@ class Elman(Recurrent):
 
 
 class LSTM(Recurrent):
-    """`Recurrent` with `jaxrnn.lstm`, whose ``init`` takes ``forget_bias`` (1.0).
+    r"""An LSTM over a sequence, of one layer or more, in one direction or both.
+
+    .. math::
+        i, f, o &= \sigma(W_{i,f,o}\, x_t + R_{i,f,o}\, h_{t-1} + b_{i,f,o}) \\
+        g &= \tanh(W_g x_t + R_g h_{t-1} + b_g) \\
+        c_t &= f \odot c_{t-1} + i \odot g \\
+        h_t &= o \odot \tanh(c_t)
+
+    Called with inputs ``(*batch, T, D)``, it returns the outputs ``(*batch, T, H)``, 2H of them if
+    both directions are concatenated; with `return_carry`, ``(carry, outputs)``; with
+    `return_carries`, ``(carry, outputs, carries)``. The carry is `LSTMCarry`, (c, h), each
+    ``(*batch, H)``: of both directions `jaxrnn.Directions` of two, of several layers a tuple. What
+    else it can be called with, lengths, a mask, resets, an initial carry, is said at its
+    ``__call__``.
+
+    The parameters of a layer are ``input_kernel`` ``(D, 4H)``, ``recurrent_kernel`` ``(H, 4H)``,
+    the blocks i, f, g, o, and ``bias`` ``(4H,)``; `Recurrent` says how those of several are named.
+
+    Args:
+      in_features: D.
+      features: H; a tuple of one per layer for several.
+      cell: another cell or layer instead of `jaxrnn.lstm`, such as `jaxrnn.cells.lstm_peephole`.
+      rngs: the streams of initial values (``params``) and of dropout.
+      num_layers: how many layers, each above the first fed by the one below, 1.
+      bidirectional: whether every layer runs both ways.
+      dropout: the rate in [0, 1) on every layer's output but the last, 0.
+      merge: how directions are joined, ``"concat"``, or as in `jaxrnn.bidirectional`.
+      time_major: sequences are ``(T, *batch, D)``, not ``(*batch, T, D)``.
+      return_carry: return ``(carry, outputs)``.
+      return_carries: return ``(carry, outputs, carries)``, with the carry after every step.
+      reverse: run from the last valid step to the first; outputs come in that order, with the
+        padding at the end, unless `keep_order`.
+      keep_order: with `reverse`, return outputs in the order of the inputs.
+      gaps: outputs of skipped steps, ``"zero"``, or ``"hold"`` for the last valid one.
+      solver: who solves for the carries, as in `jaxrnn.scan`; None for one step after the other.
+      chunk: steps per chunk; None lets `jaxrnn.scan` choose.
+      unroll: steps per loop iteration, 1.
+      dtype: of the computation: inputs and parameters are cast to it; inferred from them if None.
+      param_dtype: of the parameters as they are stored, float32.
+      use_bias: whether there are biases; None is True.
+      kernel_init: initialiser of input kernels, called once per gate; glorot if None.
+      recurrent_kernel_init: initialiser of recurrent kernels, alike; orthogonal if None.
+      bias_init: initialiser of biases, alike; zeros if None.
+      deterministic: whether dropout is off; ``train()`` and ``eval()`` set it.
+      rng_collection: the stream of dropout, ``"dropout"``.
+      **init_options: further options of the cell's ``init``: ``forget_bias``, added to the forget
+        gate's bias as it is drawn, 1.0.
+
+    Raises:
+      TypeError: for an option that the cell's ``init`` does not take.
+      ValueError: for bad values, as `jaxrnn.rnn` does.
 
     Example:
       >>> import jax, jaxrnn
@@ -278,7 +372,57 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """`Recurrent` with `jaxrnn.gru`, whose ``init`` takes ``reset_bias`` (0.0).
+    r"""A GRU over a sequence, of one layer or more, in one direction or both.
+
+    .. math::
+        r, z &= \sigma(W_{r,z}\, x_t + R_{r,z}\, h_{t-1} + b_{r,z}) \\
+        n &= \tanh(W_n x_t + b_n + r \odot (R_n h_{t-1} + b_R)) \\
+        h_t &= z \odot h_{t-1} + (1 - z) \odot n
+
+    Called with inputs ``(*batch, T, D)``, it returns the outputs ``(*batch, T, H)``, 2H of them if
+    both directions are concatenated; with `return_carry`, ``(carry, outputs)``; with
+    `return_carries`, ``(carry, outputs, carries)``. The carry is h, ``(*batch, H)``: of both
+    directions `jaxrnn.Directions` of two, of several layers a tuple. What else it can be called
+    with, lengths, a mask, resets, an initial carry, is said at its ``__call__``.
+
+    The parameters of a layer are ``input_kernel`` ``(D, 3H)``, ``recurrent_kernel`` ``(H, 3H)``,
+    the blocks r, z, n, ``bias`` ``(3H,)`` and ``recurrent_bias`` ``(H,)``; `Recurrent` says how
+    those of several are named.
+
+    Args:
+      in_features: D.
+      features: H; a tuple of one per layer for several.
+      cell: another cell or layer instead of `jaxrnn.gru`, such as
+        `jaxrnn.cells.gru_reset_before`.
+      rngs: the streams of initial values (``params``) and of dropout.
+      num_layers: how many layers, each above the first fed by the one below, 1.
+      bidirectional: whether every layer runs both ways.
+      dropout: the rate in [0, 1) on every layer's output but the last, 0.
+      merge: how directions are joined, ``"concat"``, or as in `jaxrnn.bidirectional`.
+      time_major: sequences are ``(T, *batch, D)``, not ``(*batch, T, D)``.
+      return_carry: return ``(carry, outputs)``.
+      return_carries: return ``(carry, outputs, carries)``, with the carry after every step.
+      reverse: run from the last valid step to the first; outputs come in that order, with the
+        padding at the end, unless `keep_order`.
+      keep_order: with `reverse`, return outputs in the order of the inputs.
+      gaps: outputs of skipped steps, ``"zero"``, or ``"hold"`` for the last valid one.
+      solver: who solves for the carries, as in `jaxrnn.scan`; None for one step after the other.
+      chunk: steps per chunk; None lets `jaxrnn.scan` choose.
+      unroll: steps per loop iteration, 1.
+      dtype: of the computation: inputs and parameters are cast to it; inferred from them if None.
+      param_dtype: of the parameters as they are stored, float32.
+      use_bias: whether there are biases; None is True.
+      kernel_init: initialiser of input kernels, called once per gate; glorot if None.
+      recurrent_kernel_init: initialiser of recurrent kernels, alike; orthogonal if None.
+      bias_init: initialiser of biases, alike; zeros if None.
+      deterministic: whether dropout is off; ``train()`` and ``eval()`` set it.
+      rng_collection: the stream of dropout, ``"dropout"``.
+      **init_options: further options of the cell's ``init``: ``reset_bias``, added to the reset
+        gate's bias as it is drawn, 0.0.
+
+    Raises:
+      TypeError: for an option that the cell's ``init`` does not take.
+      ValueError: for bad values, as `jaxrnn.rnn` does.
 
     Example:
       >>> import jax, jaxrnn

@@ -72,6 +72,21 @@ docs: $(VENV)/.stamp-docs  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(SITE) $(ARGS)
 	$(BIN)/python docs/check_api.py $(SITE)/objects.inv
 
+.PHONY: site-check
+site-check: docs $(VENV)/.stamp-site  ## open every page in Chromium, and ask the search what newcomers ask
+	$(BIN)/python docs/check_site.py $(SITE) $(ARGS)
+
+.PHONY: docs-version
+docs-version: $(VENV)/.stamp-docs  ## put the documentation of this version beside the others, on the branch gh-pages
+	VERSIONS=mike NO_MKDOCS_2_WARNING=1 $(BIN)/mike deploy --update-aliases \
+	    "$$($(BIN)/python -c 'import jaxrnn; print(jaxrnn.__version__)')" latest $(ARGS)
+
+## Release
+
+.PHONY: release-check
+release-check: $(VENV)/.stamp-release  ## build wheel and sdist, install and try them on every supported Python
+	BIN=$(abspath $(BIN)) .ci/release $(ARGS)
+
 ## Measure
 
 .PHONY: bench

@@ -11,6 +11,7 @@ In prose, the name of something documented, such as `jaxrnn.scan`, is a link.
 """
 
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -62,8 +63,13 @@ def prepared(markdown: str, session: str) -> str:
 
 
 def on_config(config: MkDocsConfig, **_: Any) -> MkDocsConfig:
-    """Let pages `import figures`."""
+    """Let pages `import figures`, and list the pages of the gallery."""
     sys.path.insert(0, str(DOCS))
+    import gallery
+
+    config.nav = [
+        {"Gallery": list(gallery.pages())} if "Gallery" in item else item for item in config.nav
+    ]
     return config
 
 
@@ -95,7 +101,9 @@ def on_page_content(html: str, *, page: Page, **_: Any) -> str:
     return NOTHING.sub("", html)
 
 
-def on_post_build(**_: Any) -> None:
-    """Say which pages take long."""
+def on_post_build(*, config: MkDocsConfig, **_: Any) -> None:
+    """Put the examples where their pages link to, and say which pages take long."""
+    for path in (ROOT / "examples").glob("*.py"):
+        shutil.copy(path, Path(config.site_dir) / "gallery" / path.name)
     slowest = sorted(SECONDS.items(), key=lambda item: -item[1])[:8]
     print("slowest pages:", ", ".join(f"{path} {seconds:.0f} s" for path, seconds in slowest))

@@ -19,24 +19,34 @@ from .ragged import (
     spans,
     unpack,
 )
-from .series import Streams, Windows, streams, windows
+from .rolling import Backtest, Past, backtest
+from .scaling import Scaler, Statistics, scaler, statistics
+from .series import PanelWindows, Streams, Windows, streams, windows
 from .sine import Split, next_step, sine_waves
 
 __all__ = [
+    "Backtest",
     "Batches",
     "Buckets",
     "Packed",
     "Padded",
+    "PanelWindows",
+    "Past",
+    "Scaler",
     "Spans",
     "Split",
+    "Statistics",
     "Streams",
     "Windows",
+    "backtest",
     "bucket",
     "next_step",
     "pack",
     "pad",
+    "scaler",
     "sine_waves",
     "spans",
+    "statistics",
     "streams",
     "unpack",
     "windows",

@@ -30,10 +30,8 @@ ROLE = re.compile(r":math:`([^`]+)`")
 LITERAL = re.compile(r"::$", re.M)
 DOCTEST = re.compile(r"^(?P<indent> *)>>> .*\n(?:(?P=indent)\S.*\n|(?P=indent) +\S.*\n)*", re.M)
 OPTION = re.compile(r"\s*# doctest: .*")
-RULE = r"(?P=indent)=+(?:  +=+)+\n"
 TABLE = re.compile(
-    rf"^(?P<indent> *)(?P<rule>=+(?:  +=+)+)\n(?P<rows>(?:(?!{RULE}).*\S.*\n|{RULE}(?!\n|\Z))+){RULE}",
-    re.M,
+    r"^(?P<indent> *)(?P<rule>=+(?:  +=+)+)\n(?P<rows>(?:.*\S.*\n)+)(?P=indent)=+(?:  +=+)+\n", re.M
 )
 NAME = re.compile(r"(?<![\[`\w])`(?P<name>[A-Za-z]\w*(?:\.\w+)*)`(?![\]`])")
 LOGGER = logging.getLogger("mkdocs.plugins.griffe_docstrings")
@@ -152,11 +150,12 @@ def scope_of(obj: griffe.Object) -> Scope:
     return scope
 
 
-def _objects(obj: griffe.Object) -> Iterator[griffe.Object]:
+def objects(obj: griffe.Object) -> Iterator[griffe.Object]:
+    """An object and all in it."""
     yield obj
     for member in obj.members.values():
         if not isinstance(member, griffe.Alias):
-            yield from _objects(member)
+            yield from objects(member)
 
 
 class Docstrings(griffe.Extension):
@@ -164,6 +163,6 @@ class Docstrings(griffe.Extension):
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Called by Griffe for the package, when all of it is known."""
-        for obj in _objects(pkg):
+        for obj in objects(pkg):
             if obj.docstring is not None:
                 obj.docstring.value = to_markdown(obj.docstring.value, scope_of(obj))

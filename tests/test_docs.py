@@ -129,7 +129,7 @@ def test_the_bibliography_has_every_paper_and_cell():
         source = " ".join(path.read_text(encoding="utf-8").split())
         for number in re.findall(r"arXiv:(\d{4}\.\d{4,5})", source):
             assert number in text, path
-        for name, year in re.findall(r"Source: ((?:van der )?\w+)[^(;]*\((\d{4})\)", source):
+        for name, year in re.findall(r"Source: ((?:van der )?[A-Z]\w+)[^(;]*\((\d{4})\)", source):
             there = [line for line in lines if line.startswith(f"- {name}") and f"({year})" in line]
             assert there, f"{path}: {name} ({year})"
     named = set(re.findall(r"\]\[jaxrnn\.(?:cells\.)?(\w+)\]", text))

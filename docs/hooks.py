@@ -5,6 +5,7 @@ what it prints stands below it. An error in one is a warning of the build, which
 
     ```python                     shown, run, its output below
     ```python figure              run, its output is HTML; the code is folded away
+    ```python markdown            run, its output is Markdown; the code is not shown
     ```python title="PyTorch"     shown only: tests run what belongs to another library
 
 In prose, the name of something documented, such as `jaxrnn.scan`, is a link.
@@ -30,6 +31,7 @@ NAME = re.compile(r"(?<![\[`\w])(?P<ticks>`{1,2})(?P<name>jaxrnn(?:\.\w+)+)(?P=t
 NOTHING = re.compile(
     r'<div class="language-text highlight"><pre><span></span><code>\s*</code></pre></div>'
 )
+ZOO = re.compile(r"<!-- zoo: (\w+) -->")
 SECONDS: dict[str, float] = {}
 
 
@@ -50,6 +52,8 @@ def block(match: re.Match[str], session: str) -> str:
         source = "".join(f"    {line}".rstrip() + "\n" for line in code.splitlines())
         folded = f'??? quote "Code of the figure"\n\n    ```python\n{source}    ```\n'
         return f'```python exec="1" html="1" session="{session}"\n{code}```\n\n{folded}'
+    if head == "python markdown":
+        return f'```python exec="1" session="{session}"\n{code}```\n'
     return match[0]
 
 
@@ -85,13 +89,13 @@ def on_files(files: Files, *, config: MkDocsConfig, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Let every block run; the page of the cells lists all that there are."""
+    """Let every block run; put the tables of cells where their marks are."""
+    import zoo
+
     path = page.file.src_uri
     SECONDS[path] = time.perf_counter()
-    if path == "reference/cells.md":
-        import zoo
-
-        markdown = markdown.replace("<!-- zoo -->", zoo.page())
+    markdown = markdown.replace("<!-- zoo -->", zoo.page() if "<!-- zoo -->" in markdown else "")
+    markdown = ZOO.sub(lambda match: zoo.family_page(match[1]), markdown)
     return markdown if path.startswith("gallery/") else prepared(markdown, path)
 
 

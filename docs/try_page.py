@@ -23,13 +23,13 @@ def main() -> None:
 
     def run(match) -> str:
         head, code = match["head"].strip(), match["code"]
-        if head not in ("python", "python figure"):
+        if head not in ("python", "python figure", "python markdown"):
             return match[0]
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(code, str(path), "exec"), namespace)
         output = printed.getvalue()
-        if head == "python figure":
+        if head != "python":
             return output
         print(output, end="")
         return f"```python\n{code}```\n\n```text\n{output}```\n" if output else match[0]

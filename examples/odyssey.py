@@ -95,12 +95,13 @@ def stored(path, settings):
     return result if result and result["settings"] == settings else None
 
 
-def run(names, task_names, settings, folder, jobs=1):
-    """Does what is not done yet; all results asked for, in order of task and cell."""
+def run(names, task_names, settings, folder, jobs=1, train=True):
+    """Does what is not done yet, if it may; all results asked for, in order of task and cell."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs = [(name, task_name) for task_name in task_names for name in names]
     paths = {pair: folder / f"{pair[1]}-{pair[0]}.json" for pair in pairs}
     left = [(*pair, settings, paths[pair]) for pair in pairs if not stored(paths[pair], settings)]
+    left = left if train else []
     with contextlib.ExitStack() as stack:
         work = map
         if min(jobs, len(left)) > 1:
@@ -108,7 +109,7 @@ def run(names, task_names, settings, folder, jobs=1):
         for result in work(one, left):
             told = "{task:10}{cell:28}".format(**result) + "{:8.3f} ± {:.3f}".format(*over(result))
             print(f"{told}{result['seconds']:8.0f} s", flush=True)
-    return [stored(paths[pair], settings) for pair in pairs]
+    return [found for pair in pairs if (found := stored(paths[pair], settings))]
 
 
 def over(result):
@@ -162,6 +163,11 @@ def packed(results):
     return [{k: short(v) for k, v in one.items() if k not in left_out} for one in results]
 
 
+def described(task):
+    """What is needed to read its scores: accuracies or errors, and what ignorance gets."""
+    return {"classes": bool(task.classes), "baseline": task.baseline, "ignorant": task.ignorant}
+
+
 def machine():
     """Where and with what this ran."""
     cpu = platform.processor() or platform.machine()
@@ -186,6 +192,7 @@ def main():
     parser.add_argument("--rates", nargs="+", type=float, help="learning rates to choose from")
     parser.add_argument("--jobs", type=int, help="how many are trained at a time; 2")
     parser.add_argument("--results", type=Path, help="an odyssey.json: draw that, train nothing")
+    parser.add_argument("--stored", action="store_true", help="train nothing: what --out holds")
     parser.add_argument("--out", type=Path, default=Path("out/odyssey"))
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args()
@@ -204,8 +211,10 @@ def main():
     else:
         jobs = args.jobs or (1 if args.smoke else 2)
         task_names = list(TASKS) if "all" in task_names else task_names
-        results = run(names, task_names, settings, args.out / "each", jobs)
-        whole = {"machine": machine(), "settings": settings, "results": packed(results)}
+        results = run(names, task_names, settings, args.out / "each", jobs, not args.stored)
+        about = {name: described(TASKS[name]()) for name in task_names}
+        whole = {"machine": machine(), "settings": settings, "tasks": about}
+        whole["results"] = packed(results)
         lines = ",\n".join(json.dumps(result) for result in whole.pop("results"))
         text = f'{json.dumps(whole, indent=1)[:-2]},\n "results": [\n{lines}\n]}}\n'
         (args.out / "odyssey.json").write_text(text)

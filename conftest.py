@@ -1,7 +1,8 @@
 """What holds for every test: what doctests see, which are oracle tests, what is kept.
 
 A docstring's example runs in an empty namespace, as for a reader who copies it. Doctests that
-need another library are oracle tests, as files of tests mark them. Tests that start processes
+need another library are oracle tests, as files of tests mark them, and those of the fifty cells
+in folders of their own are slow ones: each compiles a program or two. Tests that start processes
 take minutes and are begun first; left to the end, they would keep one core waiting for another.
 """
 
@@ -23,6 +24,8 @@ def pytest_collection_modifyitems(items):
             source = "".join(example.source for example in item.dtest.examples)
             if OTHERS.search(source):
                 item.add_marker("oracle")
+            if item.path.parent.parent.name == "cells":
+                item.add_marker("slow")
             item.dtest.globs = {"__name__": "__main__"}
     items.sort(key=lambda item: "Processes" not in item.nodeid and item.name != "test_two_devices")
 

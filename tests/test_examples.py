@@ -257,52 +257,96 @@ class TestPhones:
         np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
 
 
-class TestPolicy:
+class TestPPO:
     @pytest.mark.slow
-    def test_acts_and_scans_alike(self, load):
-        policy = load("policy")
-        # What `cell.step` did in the mazes, `jaxrnn.scan` does again from the rollout.
-        params = policy.init(jax.random.key(0))
-        params["actor"] *= 1e6  # so that an action is the likeliest one
-        act = jax.jit(policy.act, static_argnames="steps")
+    def test_acts_and_reevaluates_alike(self, load):
+        ppo = load("ppo")
+        params = ppo.init(jax.random.key(0))
+        params["actor"] *= 100  # so that the pushes depend on the state
+        params["rnn"] = params["rnn"]._replace(initial=RNG.normal(size=32).astype(np.float32))
         for memory in (True, False):
-            rollout = act(params, jax.random.key(1), memory=jnp.array(memory), steps=40)
-            _, ys = jaxrnn.scan(policy.NET, params["rnn"], rollout.seen, reset=rollout.reset)
-            np.testing.assert_array_equal(jnp.argmax(ys @ params["actor"], axis=-1), rollout.action)
-            assert rollout.reset[0].all()
-            assert rollout.reset[1:].all() != memory
+            kind = ppo.Kind(jnp.array(memory), jnp.array(False))
+            act, agents = jax.jit(ppo.act), ppo.start(params, jax.random.key(1))
+            for key in jax.random.split(jax.random.key(2)):
+                begun = agents.carry
+                agents, rollout, _ = act(params, kind, agents, key)
+                log_p, value = ppo.reevaluate(params, begun, rollout)
+                log_p = ppo.chosen(log_p, rollout.push)
+                np.testing.assert_allclose(log_p, rollout.log_p, atol=1e-5)
+                np.testing.assert_allclose(value, rollout.value, atol=1e-5)
+            # The second rollout goes on where the first one stopped.
+            assert rollout.reset[0].all() != memory
+            assert rollout.reset.any()
+            np.testing.assert_array_equal(rollout.reset[1:] | ~rollout.ended[:-1], True)
 
-    def test_maze(self, load):
-        policy = load("policy")
-        maze = policy.Maze(jnp.int32(0), jnp.int32(2), jnp.int32(policy.RIGHT))
-        told = []
-        for action in (policy.LEFT, policy.FORWARD, policy.FORWARD, policy.FORWARD, policy.RIGHT):
-            seen = policy.observe(maze).tolist()
-            maze, reward, ended = policy.move(maze, action)
-            told.append((seen, round(float(reward), 3), bool(ended)))
-        assert told == [
-            ([0, 1, 0, 0], -0.1, False),
-            ([0, 1, 0, 0], 0, False),
-            ([0, 0, 1, 0], 0, False),
-            ([0, 0, 0, 1], -0.1, False),
-            ([0, 0, 0, 1], 1, True),
-        ]
-        assert policy.move(maze, policy.LEFT)[1:] == (-1, True)
+    def test_cart_moves_as_lagrange_says(self, load):
+        ppo = load("ppo")
+        cart = ppo.Cart(*RNG.normal(size=(4, 5)), age=np.array([3, 3, 3, 3, 499]))
+        cart = cart._replace(angle=0.1 * cart.angle, place=np.array([0, 0, 0, 2.4, 0]))
+        cart = cart._replace(speed=np.full(5, 0.1))
+        push = np.array([0, 1, 0, 1, 1])
+        moved, fell, cut = ppo.move(jax.tree.map(jnp.asarray, cart), jnp.asarray(push))
+        for k in range(5):
+            # Uniform pole of length 2 l about a hinge on the cart: moment of inertia 4/3 m l^2.
+            cos, sin, m, half = np.cos(cart.angle[k]), np.sin(cart.angle[k]), 0.1, 0.5
+            mass = [[1 + m, m * half * cos], [m * half * cos, 4 / 3 * m * half**2]]
+            force = 20 * push[k] - 10 + m * half * cart.turning[k] ** 2 * sin
+            drive, spin = np.linalg.solve(mass, [force, m * 9.8 * half * sin])
+            np.testing.assert_allclose(
+                (moved.speed[k] - cart.speed[k], moved.turning[k] - cart.turning[k]),
+                (0.02 * drive, 0.02 * spin),
+                rtol=1e-4,
+            )
+        np.testing.assert_allclose(moved.place, cart.place + 0.02 * cart.speed, rtol=1e-5)
+        np.testing.assert_allclose(moved.angle, cart.angle + 0.02 * cart.turning, rtol=1e-5)
+        assert fell[3]  # beyond 2.4 m
+        assert cut.tolist() == [False] * 4 + [not fell[4]]
 
     def test_advantages_are_discounted_sums_cut_at_ends(self, load):
-        policy = load("policy")
+        ppo = load("ppo")
         random = np.random.default_rng(0)
         values, reward = random.normal(size=(8, 2)), random.normal(size=(7, 2))
         ended = random.random((7, 2)) < 0.3
         assert ended.any()
-        gained = policy.advantages(*map(jnp.asarray, (values, reward, ended)))
+        none = dict.fromkeys(ppo.Rollout._fields)
+        rollout = ppo.Rollout(
+            **none | {"value": values[:-1], "reward": reward, "ended": jnp.asarray(ended)}
+        )
+        gained = ppo.advantages(rollout, jnp.asarray(values[-1]))
         for t, b in np.ndindex(reward.shape):
             expected, weight = 0.0, 1.0
             for s in range(t, 7):
                 after = 0 if ended[s, b] else values[s + 1, b]
-                error = reward[s, b] + policy.DISCOUNT * after - values[s, b]
+                error = reward[s, b] + ppo.DISCOUNT * after - values[s, b]
                 expected += weight * error
-                weight *= policy.DISCOUNT * policy.TRACE
+                weight *= ppo.DISCOUNT * ppo.TRACE
                 if ended[s, b]:
                     break
             np.testing.assert_allclose(gained[t, b], expected, rtol=1e-4, atol=1e-5)
+
+
+class TestOnline:
+    def test_target_turns_from_the_near_to_the_far(self, load):
+        online = load("online")
+        xs, targets = online.stream(jax.random.key(0), online.HALF_TURN + 1)
+        assert xs.shape == (online.HALF_TURN + 1, 1)
+        for t in (6, 1234, online.HALF_TURN // 2, online.HALF_TURN):
+            angle = np.pi * t / online.HALF_TURN
+            expected = np.cos(angle) * xs[t - 2, 0] + np.sin(angle) * xs[t - 6, 0]
+            np.testing.assert_allclose(targets[t], expected, atol=1e-5)
+
+    @pytest.mark.slow
+    def test_ways_agree_at_the_first_steps(self, load):
+        """Where the window holds all of the past and parameters hardly move, BPTT is RTRL."""
+        online = load("online")
+        ways = [(online.forward, {"influence": online.exact}), (online.backward, {"window": 8})]
+        key, found = jax.random.key(3), []
+        xs, targets = online.stream(key, 8)
+        params = online.init(jaxrnn.elman, key)
+        for way, options in ways:
+            state, step = way(jaxrnn.elman, params=params, key=key, **options)
+            for x, target in zip(xs, targets, strict=True):
+                state, error, grads = step(params, state, x, target)
+            found.append((error, grads))
+        for a, b in zip(*map(jax.tree.leaves, found), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

@@ -49,7 +49,9 @@ prompt, read = waves[:1, :300].T[..., None], partial(readout, params)
 guess = jaxrnn.generate(
     cell, params["rnn"], jnp.asarray(prompt, jnp.float32), steps=300, readout=read
 )
-axes = Figure(figsize=(8, 3), layout="constrained").add_subplot(xlabel="time step", ylabel="value")
+axes = Figure(figsize=(8, 3), layout="constrained").add_subplot(
+    xlabel="time step", ylabel="value", ylim=(-1.2, 1.8)
+)
 axes.plot(waves[0], color="0.75", lw=3, label="true wave")
 axes.plot(
     range(300, 600), guess.sequence[:, 0, 0], "C3--", label=f"{args.cell}, fed its own output"

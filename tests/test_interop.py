@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 from itertools import product
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -406,8 +405,3 @@ def test_the_table_has_a_line_for_every_row():
     lines = markdown().splitlines()
     assert len(lines) == 2 + len(ROWS)
     assert {line.count("|") for line in lines} == {8}
-
-
-def test_readme_has_the_table():
-    readme = Path(__file__).parents[1] / "README.md"
-    assert markdown() in readme.read_text(encoding="utf-8")

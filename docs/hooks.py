@@ -29,7 +29,7 @@ CELLS = ROOT / "jaxrnn" / "cells"
 FENCE = re.compile(r"^(?P<fence>```+)(?P<head>[^\n`]*)\n(?P<code>.*?)^(?P=fence)$\n?", re.M | re.S)
 NAME = re.compile(r"(?<![\[`\w])(?P<ticks>`{1,2})(?P<name>jaxrnn(?:\.\w+)+)(?P=ticks)(?![\]`])")
 NOTHING = re.compile(
-    r'<div class="language-text highlight"><pre><span></span><code>\s*</code></pre></div>'
+    r'<div class="(?:language-text )?highlight"><pre><span></span><code>\s*</code></pre></div>'
 )
 ZOO = re.compile(r"<!-- zoo: (\w+) -->")
 SECONDS: dict[str, float] = {}

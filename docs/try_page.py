@@ -35,7 +35,7 @@ def main() -> None:
         return f"```python\n{code}```\n\n```text\n{output}```\n" if output else match[0]
 
     text = FENCE.sub(run, path.read_text(encoding="utf-8"))
-    body = markdown.markdown(text, extensions=["extra", "admonition", "toc"])
+    body = markdown.markdown(text, extensions=["extra", "admonition", "toc", "pymdownx.details"])
     target = ROOT / "out" / "try" / f"{path.stem}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     page = '<!doctype html><meta charset="utf-8"><body class="md-typeset">'

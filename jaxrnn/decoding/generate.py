@@ -200,7 +200,7 @@ def decode(
       choose: from a row's output to what is fed back, ``choose(key, output)``; if None, the
         most probable token, or for values the output itself.
       known: what is known of every step whoever is fed, leaves ``(T, *batch, ...)``: `embed` is
-        then called with one step of it too, ``embed(fed, known)``.
+        then called with one step of it too, ``embed(fed, known)``. See ``inputs`` of `generate`.
       lengths: integers ``(*batch,)`` in 0..T, as in `jaxrnn.scan`: padded steps leave the
         carry untouched and give zero outputs.
       reset: booleans ``(T, *batch)``, as in `jaxrnn.scan`: True says that a new sequence begins
@@ -369,7 +369,9 @@ def generate(
       inputs: what is known of every step beforehand, such as the date or the price, leaves
         ``(P - 1 + steps, *batch, ...)``: for a prompt of one step, ``(steps, *batch, ...)``.
         `embed` is then called with one step of it too, ``embed(fed, known)``. It goes with the
-        time of each row: what a shorter prompt has left over is used after it.
+        time of each row: what a shorter prompt has left over is used after it. Step t goes with
+        the t-th step that is fed; to forecast from what is known of the step that is asked for,
+        give it from the second step on, ``known[1:]``.
       lengths: the lengths of the prompts, integers ``(*batch,)`` in 1..P.
       end: the token after which a row has ended.
       pad: the token that fills a row past its end, `end` if None.
@@ -405,6 +407,24 @@ def generate(
       >>> wave = jnp.ones((3, 2, 5))  # real values: the output is the next input
       >>> jaxrnn.generate(jaxrnn.gru, params, wave, steps=10).sequence.shape
       (10, 2, 5)
+
+      A forecast of two series, with a price that is known ahead: 50 paths, drawn from a mean and
+      the logarithm of a standard deviation:
+
+      >>> params = jaxrnn.gru.init(jax.random.key(0), 2, 8)
+      >>> kernel = jax.random.normal(jax.random.key(1), (8, 2))
+      >>> def draw(key, output):
+      ...     return output[:1] + jnp.exp(output[1:]) * jax.random.normal(key)
+      >>> def sample(key, history, price):  # (P, 2, 1), (P + 3, 2, 1)
+      ...     embed = lambda fed, price: jnp.concatenate([fed, price], -1)
+      ...     return jaxrnn.generate(
+      ...         jaxrnn.gru, params, history, steps=3, embed=embed, readout=lambda y: y @ kernel,
+      ...         choose=draw, inputs=price[1:], key=key).sequence
+      >>> keys = jax.random.split(jax.random.key(2), 50)
+      >>> history, price = jnp.ones((4, 2, 1)), jnp.ones((7, 2, 1))
+      >>> paths = jax.vmap(sample, (0, None, None))(keys, history, price)
+      >>> jnp.quantile(paths, jnp.array([0.1, 0.5, 0.9]), axis=0).shape
+      (3, 3, 2, 1)
     """
     check_positive("steps", steps)
     check_bool("return_outputs", return_outputs)

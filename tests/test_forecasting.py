@@ -152,6 +152,12 @@ class TestScaler:
         np.testing.assert_allclose(slope, np.broadcast_to(1 / scale.scale, slope.shape), rtol=1e-6)
         assert scale.transform(jnp.ones((9, 4, 1), int)).dtype == jnp.float32
 
+    def test_exported(self):
+        scale = data.scaler(data.statistics(np.array([[1.0], [3.0]])))
+        run = jax.jit(lambda scale, x: scale.transform(x))
+        made = jax.export.export(run)(scale, jnp.ones((2, 1))).serialize()
+        np.testing.assert_allclose(jax.export.deserialize(made).call(scale, jnp.ones((2, 1))), -1)
+
     def test_constant_and_empty_series(self):
         """A scale of 1: what was seen goes to 0 or stays, and a new value is not blown up."""
         values = np.stack([np.full(30, 0.1), np.full(30, np.nan), np.zeros(30)], 1)

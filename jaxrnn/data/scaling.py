@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 from numpy.typing import ArrayLike, NDArray
 
 from jaxrnn.checks import check_array, check_choice
@@ -96,6 +97,10 @@ class Scaler(NamedTuple):
             return rule(array, *(jnp.asarray(part, array.dtype) for part in self))
         found = rule(array, *self)  # in float64
         return found.astype(array.dtype) if floating else found
+
+
+# So that what `jax.export` makes of a function of a scaler can be written to a file.
+export.register_namedtuple_serialization(Scaler, serialized_name="jaxrnn.Scaler")
 
 
 def statistics(

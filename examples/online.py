@@ -12,7 +12,8 @@ after every step, by Adam along the gradient of that step's squared error alone.
 
 The error is that of the prediction made *before* the update: nothing is tested twice, and 1 is the
 error of predicting nothing. Each way runs at several rates, and the one whose error is least over
-the whole stream, mean of all seeds, is shown.
+the whole stream, mean of all seeds, is shown: as a line, the mean of the seeds, and a band from the
+least to the greatest.
 
     python examples/online.py
     python examples/online.py --cell gru

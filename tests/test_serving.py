@@ -1,6 +1,8 @@
 """Serving: a network goes through a file, one step, `jax.export` and ONNX, and stays itself."""
 
 import json
+import pathlib
+import re
 import zipfile
 
 import jax
@@ -104,7 +106,10 @@ class TestArchitecture:
         ("net", "words"),
         [
             (jaxrnn.gru._replace(name="mine"), "net: .*'mine', which was changed"),
-            (jaxrnn.make_elman(activation=jnp.sin), r"net.activation: .*the function 'sin'"),
+            (
+                jaxrnn.make_elman(activation=jnp.sin),
+                r"net.activation: .*got 'sin', which a file cannot hold",
+            ),
             (
                 jaxrnn.stack(jaxrnn.bidirectional(jaxrnn.gru, merge=lambda a, b: a - b)),
                 r"net.cells\[0\].merge: .*lambda",
@@ -453,3 +458,17 @@ class TestONNX:
         np.testing.assert_allclose(y[0], ys[-1], atol=1e-6)
         for k, name in fields:
             np.testing.assert_allclose(state[f"{name}_{k}"][0], getattr(carry[k], name), atol=1e-6)
+
+    def test_what_the_page_shows(self):
+        """The blocks of the page, and the one that only tests run."""
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnx")
+        page = pathlib.Path(__file__).parent.parent / "docs" / "how_to" / "serving.md"
+        blocks = re.findall(
+            r'^```python(?: title="onnxruntime")?\n(.*?)^```', page.read_text("utf-8"), re.M | re.S
+        )
+        names = {"__name__": "page"}
+        for block in blocks:
+            exec(compile(block, str(page), "exec"), names)
+        _, ys = jaxrnn.scan(names["net"], names["params"], names["stream"])
+        np.testing.assert_allclose(names["ys"][0], ys[-1], atol=1e-6)

@@ -127,10 +127,10 @@ def _option(value: Any, at: str) -> Any:
         for name, function in FUNCTIONS.items():
             if value is function:
                 return {"function": name}
+        got = getattr(value, "__qualname__", value)
         raise ValueError(
-            f"{at}: expected an activation by name, one of {sorted(cells.ACTIVATIONS)}, or one of "
-            f"{sorted(FUNCTIONS)}, got the function {getattr(value, '__qualname__', value)!r}, "
-            "which a file cannot hold"
+            f"{at}: expected one of {sorted(cells.ACTIVATIONS)}, or the function of jaxrnn that is "
+            f"called {' or '.join(sorted(FUNCTIONS))}, got {got!r}, which a file cannot hold"
         )
     return plain(value, at)
 

@@ -237,8 +237,12 @@ def draw_coverage(path, judged):
             axes.plot(np.arange(1, series.season + 1), 100 * share, colour, label=f"{nominal} %")
             axes.axhline(nominal, color=colour, lw=1, ls=":")
         axes.set(title=f"{name}, {len(truth)} origins", xlabel=f"{step} ahead", ylim=(0, 103))
+        axes.set_xticks(range(2, series.season + 1, 2))
     figure.axes[0].set_ylabel("held by the band (%)")
-    figure.axes[0].legend(title="band", loc="lower left", ncols=2)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, [f"band of {label}" for label in labels], loc="outside lower center", ncols=2
+    )
     figure.savefig(path, dpi=150)
 
 

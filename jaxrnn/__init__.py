@@ -61,7 +61,7 @@ from jaxrnn.solvers import associative, newton, sequential
 from jaxrnn.unroll import scan
 
 if TYPE_CHECKING:
-    from jaxrnn import analysis, data, interop, linen, nnx, training
+    from jaxrnn import analysis, data, interop, linen, nnx, serving, training
 
 __version__ = "0.1.0"
 
@@ -120,6 +120,7 @@ __all__ = [
     "sampler",
     "scan",
     "sequential",
+    "serving",
     "snap1",
     "solvers",
     "stack",
@@ -145,7 +146,7 @@ def _register() -> None:
 _register()
 
 # They bring flax, optax, … when first used.
-_LAZY = {"analysis", "data", "interop", "linen", "nnx", "training"}
+_LAZY = {"analysis", "data", "interop", "linen", "nnx", "serving", "training"}
 
 
 if not TYPE_CHECKING:  # to which a misspelt name is an error

@@ -1,4 +1,4 @@
-"""What moves between jaxrnn and other libraries: the table of the tests, and of the page on weights.
+"""What moves between jaxrnn and other libraries: the table of the tests, and of the weights page.
 
 ``python -m tests.interop_table`` prints it as Markdown. Every row is run against the live library:
 by ``test_interop_live.py``, in float64 with one and three layers and in float32 once, and those of

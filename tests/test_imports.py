@@ -40,10 +40,11 @@ ALLOWED = {
     "interop": {*CORE, ""},  # a user of the whole, and of no framework's modules
     "training": set(),
     "data": {"checks"},
+    "serving": {*CORE},
     "": {*CORE, *USERS[:2], "graph", "grid"},
 }
 """For every module or subpackage of jaxrnn, "" itself, which others it may import."""
-LAZY = {"analysis", "data", "interop", "linen", "nnx", "training"}
+LAZY = {"analysis", "data", "interop", "linen", "nnx", "serving", "training"}
 
 
 def modules():

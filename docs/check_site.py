@@ -13,6 +13,7 @@ import argparse
 import functools
 import http.server
 import json
+import shutil
 import sys
 import threading
 import time
@@ -60,15 +61,20 @@ def serve(folder: Path) -> str:
 
 
 def browser() -> webdriver.Chrome:
-    """Headless Chromium that keeps to itself."""
+    """Headless Chromium that keeps to itself, the one on the PATH."""
     options = webdriver.ChromeOptions()
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    driver = shutil.which("chromedriver")
+    if chromium and driver:  # or selenium would look for them on the network
+        options.binary_location = chromium
     for flag in (
         *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options)
+    service = webdriver.ChromeService(driver) if driver else None
+    return webdriver.Chrome(options=options, service=service)
 
 
 def look(driver: webdriver.Chrome, address: str, pages: list[str], shots: Path | None) -> list[str]:

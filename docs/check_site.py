@@ -22,7 +22,7 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-WIDTHS, SCHEMES, HITS = (1400, 400), ("light", "dark"), 3
+WIDTHS, SCHEMES, HITS = (1400, 400), {"light": "default", "dark": "slate"}, 3
 QUESTIONS = Path(__file__).parent / "questions.json"
 WIDE = """
 const wide = [...document.querySelectorAll('.md-content *')].filter(e => {
@@ -77,10 +77,11 @@ def browser() -> webdriver.Chrome:
     return webdriver.Chrome(options=options, service=service)
 
 
-def look(driver: webdriver.Chrome, address: str, pages: list[str], shots: Path | None) -> list[str]:
+def look(address: str, pages: list[str], shots: Path | None) -> list[str]:
     """What is wrong with the pages."""
     faults = []
     for scheme in SCHEMES:
+        driver = browser()  # a new one, since the theme remembers the first choice
         feature = {"name": "prefers-color-scheme", "value": scheme}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
         for width in WIDTHS:
@@ -89,6 +90,9 @@ def look(driver: webdriver.Chrome, address: str, pages: list[str], shots: Path |
             for page in pages:
                 driver.get(address + page)
                 where = f"{page or 'index'} ({width}, {scheme})"
+                shown = driver.execute_script("return document.body.dataset.mdColorScheme")
+                if shown != SCHEMES[scheme]:
+                    faults.append(f"{where}: expected the scheme {SCHEMES[scheme]}, got {shown}")
                 faults += [f"{where}: too wide: {what}" for what in driver.execute_script(WIDE)]
                 faults += [f"{where}: no picture: {what}" for what in driver.execute_script(BROKEN)]
                 faults += [
@@ -103,11 +107,13 @@ def look(driver: webdriver.Chrome, address: str, pages: list[str], shots: Path |
                     name = f"{page.strip('/').replace('/', '_') or 'index'}_{width}_{scheme}.png"
                     driver.save_screenshot(str(shots / name))
                     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        driver.quit()
     return faults
 
 
-def ask(driver: webdriver.Chrome, address: str) -> list[str]:
+def ask(address: str) -> list[str]:
     """Which questions do not find their page; prints what each finds."""
+    driver = browser()
     size = {"width": 1400, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     faults = []
@@ -127,6 +133,7 @@ def ask(driver: webdriver.Chrome, address: str) -> list[str]:
         print(f"{'  ' if right else '! '}{question:32} {', '.join(found) or 'nothing'}")
         if not right:
             faults.append(f"{question!r}: expected {' or '.join(wanted)}, found {found}")
+    driver.quit()
     return faults
 
 
@@ -146,12 +153,8 @@ def main() -> None:
     if args.shots:
         args.shots.mkdir(parents=True, exist_ok=True)
     address = serve(args.site)
-    driver = browser()
-    try:
-        faults = [] if args.search else look(driver, address, pages, args.shots)
-        faults += [] if args.only else ask(driver, address)
-    finally:
-        driver.quit()
+    faults = [] if args.search else look(address, pages, args.shots)
+    faults += [] if args.only else ask(address)
     print("\n".join(faults))
     if faults:
         sys.exit(f"{len(faults)} faults")

@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 import jaxrnn
 from jaxrnn import grid
 
-SEEDS, STEPS, ROWS, RATE, CLASSES = 5, 600, 64, 1e-2, 10
+SEEDS, STEPS, ROWS, RATE, CLASSES = 3, 300, 64, 1e-2, 10
 CORNERS = grid.multidirectional(grid.make_md_lstm(2, form="stable"))
 BOTH = jaxrnn.bidirectional(jaxrnn.lstm)
 

@@ -31,7 +31,7 @@ sine: $(VENV)/.stamp-plot  ## train a two-layer LSTM on sine waves and draw what
 	$(BIN)/python examples/sine.py $(ARGS)
 
 .PHONY: smoke
-smoke: $(VENV)/.stamp-plot $(VENV)/.stamp-data  ## run every example at a small size
+smoke: $(VENV)/.stamp-plot $(VENV)/.stamp-data $(VENV)/.stamp-export  ## run every example at a small size
 	@for example in examples/[!_]*.py; do \
 	    [ -e "$$example" ] || continue; \
 	    echo "$$example --smoke"; \

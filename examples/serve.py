@@ -18,7 +18,7 @@ output's way back to numpy included.
     python examples/serve.py --hidden 256 --batch 8
     python examples/serve.py --smoke
 
-Writing the exported program needs flatbuffers: pip install 'jaxrnn[export]' (`.[export]` in a clone)
+Writing the exported program needs flatbuffers: pip install '.[export]' in a clone
 
 On two cores of an AMD EPYC, 2026-12-01, jax 0.10.2, while other work kept them busy, so that the
 figures compare with each other at best; microseconds a step, of 128 units at batch 1 (two runs)

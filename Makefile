@@ -46,11 +46,11 @@ test: $(VENV)/.stamp-test  ## run the tests and the docstrings' examples
 	$(PYTEST) -m "not slow and not oracle" $(ARGS)
 
 .PHONY: test-rest
-test-rest: $(VENV)/.stamp-test $(VENV)/.stamp-oracle $(VENV)/.stamp-data  ## run only what `make test` leaves out: slow and oracle tests
+test-rest: $(VENV)/.stamp-test $(VENV)/.stamp-oracle $(VENV)/.stamp-data $(VENV)/.stamp-docs  ## run only what `make test` leaves out: slow and oracle tests
 	$(PYTEST) -m "slow or oracle" $(ARGS) || [ $$? -eq 5 ]  # 5: there is none
 
 .PHONY: test-all
-test-all: $(VENV)/.stamp-test $(VENV)/.stamp-oracle $(VENV)/.stamp-data  ## run every test and report coverage
+test-all: $(VENV)/.stamp-test $(VENV)/.stamp-oracle $(VENV)/.stamp-data $(VENV)/.stamp-docs  ## run every test and report coverage
 	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 .PHONY: lint

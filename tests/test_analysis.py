@@ -86,6 +86,7 @@ def test_gradient_norms_are_those_of_a_loop_begun_at_every_step(name):
     assert_close(got, want, name)
 
 
+@pytest.mark.slow
 def test_gradient_norms_take_a_scalar_loss_and_any_batch_axes():
     for batch in ((), (2, 3)):
         params, xs, carry = example(jaxrnn.gru, batch=batch)
@@ -337,6 +338,7 @@ def test_the_reset_gate_of_a_gru_is_the_logistic_of_its_block():
     assert_close(traces.r[0], 1 / (1 + np.exp(-(z + params.bias[:H]))), "r")
 
 
+@pytest.mark.slow
 def test_gate_traces_of_a_stack_are_those_of_its_layers():
     net = jaxrnn.stack(jaxrnn.lstm, jaxrnn.gru)
     params, xs, carry = example(net)

@@ -318,6 +318,7 @@ def test_gru_reset_before_and_after_differ_unless_nothing_is_reset():
     assert_equal(got, run(jaxrnn.gru, params._replace(**weights), xs, h))
 
 
+@pytest.mark.slow
 def test_a_shut_gate_can_open():
     """The slope of a saturated gate, as `jax.nn.sigmoid`'s: 1/2 + tanh(z/2)/2 is 0 below -16."""
     zs = jnp.array([-60.0, -20.0, -12.0, -1.0, 0.0, 3.0, 20.0], jnp.float64)
@@ -336,6 +337,7 @@ def test_a_shut_gate_can_open():
     np.testing.assert_allclose(got[0], want, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "z", "tolerance"), [(jnp.float32, -20.0, 1e-5), (jnp.bfloat16, -8.0, 2e-2)]
 )

@@ -384,6 +384,7 @@ def test_dtypes(thorough):
         assert_close((last, ys, carries), want, dtype, bound * float(jnp.finfo(dtype).eps))
 
 
+@pytest.mark.slow
 def test_second_derivatives(deep):
     """Forward over reverse, reverse over reverse and forward over forward."""
     case, time = make(deep), 3
@@ -468,6 +469,7 @@ def test_transformations(deep):
     assert_close(got, jax.tree.map(lambda a, b: jnp.stack([a, b]), *each), "vmap over params: ")
 
 
+@pytest.mark.slow
 def test_half_gradients(deep):
     """Gradients in the half types against float64, and their dtypes."""
     case = make(deep)

@@ -135,6 +135,7 @@ def test_stopping_early_changes_nothing(lstm, choose):
         assert late.lengths.max() < 40  # there was something to stop for
 
 
+@pytest.mark.slow
 def test_sampling_depends_on_key_time_and_row_only(lstm):
     choose = jaxrnn.sampler(temperature=1.5)
     options = dict(choose=choose, key=jax.random.key(5), **lstm.options)
@@ -334,6 +335,7 @@ def test_values_are_differentiated_through_their_feedback(lstm):
     assert_close(*grads, "gradients", 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probability", [pytest.param(0.0, marks=slow), 0.5])
 def test_padding_reaches_nothing(lstm, probability):
     """A padded batch is its rows run alone, and NaN in the padding changes no bit."""
@@ -432,6 +434,7 @@ def test_a_reset_may_go_to_another_carry(lstm):
             decode(reset_carry=again, probability=probability, choose=nothing)
 
 
+@pytest.mark.slow
 def test_dropout_of_the_cell_is_that_of_scan():
     net = Net(jaxrnn.stack(jaxrnn.elman, jaxrnn.elman, dropout=0.5))
     key = jax.random.key(7)
@@ -446,6 +449,7 @@ def test_dropout_of_the_cell_is_that_of_scan():
     assert_close(quick(decode)(0.0), want, "step by step")  # traced: not known to be 0
 
 
+@pytest.mark.slow
 def test_encoder_and_decoder_train_together():
     """Gradients of the whole, through the carry handed over, are those of the loop."""
     net = Net(jaxrnn.gru)
@@ -494,6 +498,7 @@ def expected(temperature=1.0, top_k=None, top_p=None):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -652,6 +657,7 @@ def searched(log_p, steps, K, alpha, end):
     return sorted(every, key=lambda each: -each[0])[:K]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("K", "alpha"),
     [(2, 0.0), pytest.param(2, 0.9, marks=slow), pytest.param(3, 0.0, marks=slow), (3, 0.9)],
@@ -680,6 +686,7 @@ def test_a_beam_keeps_apart_what_has_ended(K, alpha):
     assert_same(search(tables, True), got, "early stop")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [pytest.param(1, marks=slow), 3])
 def test_a_beam_of_nothing_is_minus_infinity(beams):
     """All tokens masked, from the beginning or after the first; never NaN, even in gradients."""
@@ -782,6 +789,7 @@ def test_last_refuses_nonsense():
 # Any batch axes, transformations, and bad input.
 
 
+@pytest.mark.slow
 def test_no_batch_axis_and_two(lstm):
     generate = partial(run, lstm, jaxrnn.generate, steps=4, **lstm.options)
     search = partial(run, lstm, jaxrnn.beam_search, steps=4, beams=2, **lstm.options)
@@ -964,6 +972,7 @@ def attended_loop(cell, params, memory, prompt, steps):
     return jnp.sum(values**3) + jnp.sum(values[:1] ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", [*(pytest.param(how, marks=slow) for how in ("grad", "jit")), "vmap", "scan"]
 )
@@ -1027,6 +1036,7 @@ def called(name):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -1050,6 +1060,7 @@ def test_compiled_once_and_never_stale(name, compiled):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_modules_made_inside_are_refused():
     nn = pytest.importorskip("flax.linen")
     params = jaxrnn.gru.init(jax.random.key(0), V, V, dtype=float)
@@ -1093,6 +1104,7 @@ def test_decode_and_beam_search_refuse_nonsense(lstm):
         jaxrnn.beam_search(lstm.cell, lstm.params, jnp.ones((1, B, D)), steps=2, beams=2)
 
 
+@pytest.mark.slow
 def test_dtypes():
     """What is fed back keeps its dtype; log-probabilities are float32 for the half types."""
     init = lambda key: jaxrnn.lstm.init(key, V, V)  # noqa: E731

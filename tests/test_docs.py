@@ -109,6 +109,7 @@ def test_the_readme_lists_every_cell(monkeypatch):
     assert zoo.readme() in text, "python docs/zoo.py brings the table up to date"
 
 
+@pytest.mark.slow  # needs the docs extra
 def test_every_cell_is_in_a_table(monkeypatch):
     pytest.importorskip("latex2mathml")
     monkeypatch.syspath_prepend(ROOT / "docs")
@@ -146,6 +147,7 @@ def docstrings(monkeypatch):
     return griffe_docstrings
 
 
+@pytest.mark.slow  # needs the docs extra
 def test_docstrings_are_shown_as_they_are_meant(docstrings, caplog):
     import griffe
 
@@ -163,6 +165,7 @@ def test_docstrings_are_shown_as_they_are_meant(docstrings, caplog):
     assert not caplog.records  # of equations that cannot be shown
 
 
+@pytest.mark.slow  # needs the docs extra
 def test_a_docstring_s_example_can_be_copied(docstrings):
     text = """One line.
 

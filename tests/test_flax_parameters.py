@@ -321,6 +321,7 @@ def test_boxes_that_cannot_be():
 # Dtypes.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_layers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_dtype_of_computation_and_of_storage(num_layers):
     options = {"dtype": jnp.bfloat16, "return_carry": True, "num_layers": num_layers}

@@ -88,6 +88,7 @@ def test_cells_start_from_their_own_carry_inside_flax_rnn():
         inner_cell.initialize_carry((B, D), carry_init=nn.initializers.normal())
 
 
+@pytest.mark.slow
 def test_learned_carries():
     """The same values and gradients from `scan`, from modules, and from Flax's own RNN."""
     params, inputs, _ = draw(LEARNED)
@@ -150,6 +151,7 @@ def test_flax_bidirectional_takes_the_modules():
     assert_close(got, want, "nnx", 1e-6)
 
 
+@pytest.mark.slow
 def test_dropout_inside_flax_rnn():
     cell = jaxrnn.stack(jaxrnn.elman, jaxrnn.elman, dropout=0.5)
     inputs = jnp.broadcast_to(draw(cell)[1][:, :1], (B, T, D))

@@ -219,6 +219,7 @@ class TestWindows:
         cut.inputs[:] = 5
         assert (values == 1).all()
 
+    @pytest.mark.slow
     def test_short_histories(self):
         """What stands before a series is masked: a scan gives what it gives the series alone."""
         rows, _, series, lengths = panel()
@@ -418,6 +419,7 @@ class TestBacktest:
 class TestPaths:
     """What `generate` samples, with what is known ahead, against what is known of the process."""
 
+    @pytest.mark.slow
     def test_are_of_the_right_distribution(self):
         """y_t = 0.8 y_{t-1} + price_t + ε/2, by a cell without memory: its quantiles in numbers."""
         cell = jaxrnn.elman

@@ -394,6 +394,7 @@ def test_forests_and_vmap_batch_trees():
         )
 
 
+@pytest.mark.slow
 def test_tree_is_differentiable_in_every_mode():
     tree = graph.make_tree(random_tree(6, 5))
     params, xs, v = lstm_params(), values(6, F), values(6, F, seed=3)

@@ -383,6 +383,7 @@ def test_traced_sizes_are_clipped():
     close(traced(jnp.array([9, 1], jnp.int32)), grid.scan(cell, params, xs, sizes=np.array([3, 1])))
 
 
+@pytest.mark.slow
 def test_transforms_compose():
     cell, params = make("peephole", 2)
     xs, tangent = inputs(2, 2, 3), inputs(2, 2, 3, seed=2)

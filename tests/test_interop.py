@@ -55,7 +55,8 @@ def _tie(leaf):
 
 def case(row, layers, directions, dtype="float32"):
     name = f"{row.library}-{row.module}-{layers}x{directions}-{dtype}"
-    return pytest.param(row, layers, directions, dtype, id=name)
+    marks = [pytest.mark.slow] if layers in (2, 3) and dtype == "float32" else []
+    return pytest.param(row, layers, directions, dtype, id=name, marks=marks)
 
 
 CASES = [case(row, *at) for row in ROWS for at in product(row.layers, row.directions)]

@@ -15,6 +15,7 @@ import pytest
 import jaxrnn
 from jaxrnn import networks
 
+pytestmark = pytest.mark.slow
 PAGES = pathlib.Path(__file__).parent.parent / "docs" / "how_to"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 
@@ -30,7 +31,6 @@ def run(page, upto=None):
     return names
 
 
-@pytest.mark.slow
 class TestPages:
     def test_language_model_and_ctc(self):
         found = run("text_and_speech.md")

@@ -82,6 +82,7 @@ def example(layer, sizes=H):
 QUICK = ("two cells",)
 
 
+@pytest.mark.slow
 @exact
 @pytest.mark.parametrize(
     "label",
@@ -129,6 +130,7 @@ def test_reverse(label):
     assert_close(got, plain(params, xs, carry, valid, reset & valid), "reverse")
 
 
+@pytest.mark.slow
 @exact
 @pytest.mark.parametrize(
     "label",
@@ -185,6 +187,7 @@ def test_second_derivatives_through_layers():
     assert_close(quick(along(scan))(*inputs), quick(along(written_out))(*inputs), "hessian: ")
 
 
+@pytest.mark.slow
 def test_what_is_made():
     assert stack(lstm, bidirectional(gru)).advance is None
     with pytest.raises(TypeError, match=r"can step, got 'stack.*needs the whole sequence"):
@@ -238,6 +241,7 @@ def test_equal_networks_are_one():
         stack([lstm, lstm])
 
 
+@pytest.mark.slow
 def test_cells_are_not_kept():
     """Two hundred functions of a user's go when the cells made of them do."""
     phis = [lambda z, k=k: k * z for k in range(200)]
@@ -428,6 +432,7 @@ def test_gradient_under_dropout(net):
     assert all(np.any(a != b) for a, b in leaves), "the key must matter to every gradient"
 
 
+@pytest.mark.slow
 def test_a_network_is_exported_and_read_again():
     """Its named tuples go into the file; batch and time may be symbols."""
     net = stack(bidirectional(gru), lstm)

@@ -66,6 +66,7 @@ def test_tracing(name, mode):
     assert found - {jnp.dtype(jnp.complex64)} == {jnp.dtype(F32)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
@@ -90,6 +91,7 @@ def test_running(name, mode):
         assert_close(jax.value_and_grad(loss)(params), want, mode, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", some(["rank promotion", "x64"], ("rank promotion",)))
 def test_what_is_built_on_it(mode):
     """Decoding, real-time learning and training."""

@@ -10,6 +10,7 @@ import pytest
 
 import jaxrnn
 
+pytestmark = pytest.mark.slow
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
 
@@ -50,7 +51,6 @@ class TestNetworks:
             away[hidden] = abs(size - 900)
         assert away[network.hidden] == min(away.values()) == abs(networks.count(network) - 900)
 
-    @pytest.mark.slow
     def test_what_diverged_is_not_chosen(self, load):
         networks, tasks = load("_odyssey_networks"), load("_odyssey_tasks")
         task = tasks.TASKS["adding"]()

@@ -159,6 +159,7 @@ def test_the_influence_is_the_derivative_of_the_state():
     assert state.time == T
 
 
+@pytest.mark.slow
 def test_inputs_may_be_a_tree():
     """Of RTRL and of truncated backpropagation, which is the same gradient with k1 = T."""
     factor = lambda params, x: jaxrnn.elman.project(params, x["a"] * x["b"][..., None])  # noqa: E731
@@ -248,6 +249,7 @@ def test_snap1_is_exact_for_a_diagonal_cell(given):
     assert_close(got, case.backward(carry, valid, RESET & valid), case.cell.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*(pytest.param(n, marks=slow) for n in ("elman", "gru")), "lstm"])
 def test_snap1_keeps_what_a_parameter_reaches_in_one_step(name):
     """M ← (J M + I) ⊙ [p is of unit u], with the whole of J, I and M in a Python loop."""
@@ -321,6 +323,7 @@ def test_snap1_refuses_cells_whose_parameters_reach_further(cell):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "dtype"), [pytest.param(200, jnp.float32, marks=slow), (4, jnp.bfloat16)]
 )
@@ -381,6 +384,7 @@ def test_uoro_is_unbiased(name):
     assert np.abs(z_scores(estimates, short)).max() > 8
 
 
+@pytest.mark.slow
 def test_uoro_depends_on_key_and_time_only():
     case = Case(jaxrnn.elman)
     options = {"influence": jaxrnn.uoro, "key": jax.random.key(4)}
@@ -408,6 +412,7 @@ def test_uoro_depends_on_key_and_time_only():
 # Half types and bad input.
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_its_dtype_and_a_wide_influence():
     case = Case(jaxrnn.lstm, dtype=jnp.bfloat16)
     carry, gradient = case.rtrl()

@@ -70,6 +70,7 @@ def test_each_option_by_itself(name, given, reverse):
     assert_close(run(case.weights, *case.inputs), want, given)
 
 
+@pytest.mark.slow
 @exact
 @one_of_each
 def test_derivatives_by_one_argument_alone(name):
@@ -346,6 +347,7 @@ QUICK = (
 )
 
 
+@pytest.mark.slow
 @exact
 @pytest.mark.parametrize("kind", some(ODD, QUICK))
 def test_cells_of_strangers(kind):
@@ -505,6 +507,7 @@ def test_gaps_are_held(reverse):
     assert_same(np.asarray(hold), want, "")
 
 
+@pytest.mark.slow
 def test_by_function_is_by_record():
     for name in ("elman", "gru", "lstm"):
         cell = getattr(jaxrnn, name)
@@ -556,6 +559,7 @@ def last(outputs):
     return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(outputs[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [squares, pytest.param(last, marks=pytest.mark.slow)])
 def test_memory_of_a_gradient(loss):
     """The sine task's in 100 MB, and not much more where `vmap` adds the batch."""

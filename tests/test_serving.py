@@ -177,6 +177,7 @@ class TestFile:
         xs = inputs(net)
         equal(jaxrnn.scan(saved.net, saved.params, xs), jaxrnn.scan(net, params, xs))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("net", [cells.lru, *wrapped()[1:12:5]], ids=lambda net: net.name)
     def test_holds_parameters_of_every_kind(self, net, tmp_path):
         params = net.init(KEY, D, D)
@@ -185,6 +186,7 @@ class TestFile:
         assert saved.net == net
         equal(saved.params, params)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("net", IMAGES[1:], ids=lambda net: net.name)
     def test_convolutions(self, net, tmp_path):
         params = net.init(KEY, D, 3)
@@ -375,6 +377,7 @@ class TestStep:
 
 
 class TestExport:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "net",
         [

@@ -196,6 +196,7 @@ def rough(scale, size=6, time=60):
     return params, jax.random.normal(jax.random.key(4), (time, 3), jnp.float64)
 
 
+@pytest.mark.slow
 def test_what_does_not_converge_says_so():
     """And is replaced by the right states, or NaN; gradients alike."""
     params, xs = rough(8.0)
@@ -275,6 +276,7 @@ def test_no_state_is_beyond_its_bounds(name):
     assert any(bool(jnp.isfinite(leaf).any()) for leaf in jax.tree.leaves(most))
 
 
+@pytest.mark.slow
 def test_a_warm_start_spares_iterations():
     """From the carries of slightly other parameters."""
     params, xs = rough(2.0, size=16, time=200)

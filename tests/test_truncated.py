@@ -276,6 +276,7 @@ def test_training_with_updates_is_the_loop(k2):
     assert window.time == 12 - (k2 - k1)
 
 
+@pytest.mark.slow
 def test_it_fits_into_training_fit():
     """Truncated backpropagation as the loss of `jaxrnn.training.fit`, the window its state."""
     optax = pytest.importorskip("optax")
@@ -306,6 +307,7 @@ def test_it_fits_into_training_fit():
     assert_close(result.state.carried, state, "window")
 
 
+@pytest.mark.slow
 def test_micro_batches_add_up_to_the_batch():
     """Weighted by valid steps; each row has another number of them."""
     case = Case(CELLS["elman"])
@@ -325,6 +327,7 @@ def test_micro_batches_add_up_to_the_batch():
     assert abs(unweighted - whole.value / whole.weight) > 1e-3
 
 
+@pytest.mark.slow
 def test_chunked_forward_is_the_full_forward():
     case = Case(CELLS["stack"])
     want, _ = jaxrnn.scan(case.cell, case.params["cell"], case.xs, case.carry, lengths=LENGTHS)
@@ -332,6 +335,7 @@ def test_chunked_forward_is_the_full_forward():
     assert_close(carry, want, "carry", 1e-15)
 
 
+@pytest.mark.slow
 def test_dropout_is_that_of_the_whole_sequence():
     """Steps that are run again meet the same noise: with k2 ≥ T it is the full gradient."""
     case = Case(jaxrnn.stack(jaxrnn.elman, jaxrnn.elman, dropout=0.5))
@@ -348,6 +352,7 @@ def test_dropout_is_that_of_the_whole_sequence():
     assert np.abs(np.asarray(other["out"] - grads["out"])).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [pytest.param({}, marks=slow), {"lengths": np.asarray([500, 0, 1000])}],

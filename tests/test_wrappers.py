@@ -505,6 +505,7 @@ def test_a_dilated_cell_is_as_many_sequences_as_it_is_dilated():
         assert_close(carry[(k - 7) % 3], last, f"the carry from step {k}")
 
 
+@pytest.mark.slow
 def test_skips_between_layers():
     """Every layer sees the input, and all are seen; scan = steps; not what another stack is."""
     net = jaxrnn.rnn(GRU, 3, skip=True, dilation=(1, 2, 1), around=[None, zoneout_a_little, None])

@@ -9,8 +9,13 @@ expressions up to three deep, and are then asked for deeper ones.
     python examples/trees.py
     python examples/trees.py --steps 300 --seeds 1
 
-The data are in the manner of ListOps (Nangia and Bowman 2018, arXiv:1804.06028). Whoever answers
-the most frequent digit is right about 12 times in a hundred.
+The data are in the manner of ListOps (Nangia and Bowman 2018, arXiv:1804.06028). Right, in per
+cent, at depths 1 to 6, mean over three seeds, in three minutes on two cores (2026-12-01):
+
+    Tree-LSTM                    75.8   59.0   48.6   41.9   41.4   42.8
+    LSTM from left to right      68.4   50.8   40.5   31.9   28.6   32.6
+
+The tree helps at every depth, and most at those that were not trained on; neither comes near 100.
 """
 
 import argparse

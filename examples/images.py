@@ -13,6 +13,13 @@ under `jax.vmap`.
 Drawn are the test errors as they learn, and over which pixels the answer of each trained network
 depends: |∂ logit / ∂ pixel| of the true digit's logit, mean over test images.
 
+Wrong of 400, after 300 updates, in two minutes on two cores (2026-12-01):
+
+    grid, four corners     2.2 to  4.0 %, mean  3.2
+    line, both ends       22.0 to 25.5 %, mean 23.3
+    line, forward         21.2 to 24.7 %, mean 22.7
+    rows                   4.0 to  8.0 %, mean  5.9
+
 Reads the digits from a package that ships them: pip install 'jaxrnn[data]'
 """
 
@@ -141,6 +148,8 @@ def draw(path, courses, maps):
             steps, errors.min(1), errors.max(1), color=f"C{index}", alpha=0.2, linewidth=0
         )
     axes.set(xlabel="update", ylabel="test images wrong, %", yscale="log")
+    axes.set_yticks(ticks := [2, 5, 10, 20, 50], ticks)
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
     for index, (name, each) in enumerate(maps.items()):

@@ -20,21 +20,20 @@ output's way back to numpy included.
 
 Writing the exported program needs flatbuffers: pip install '.[export]' in a clone
 
-On two cores of an AMD EPYC, 2026-12-01, jax 0.10.2, while other work kept them busy, so that the
-figures compare with each other at best; microseconds a step, of 128 units at batch 1 (two runs)
-and of 256 units at batch 8:
+On two cores of an AMD EPYC, 2026-12-01, jax 0.10.2, one of them busy with other work; microseconds
+a step of 128 units at batch 1:
 
-    no jit                    8262    31356    4685
-    jit                         81       85     296
-    jit, state donated          77       80     261
-    ahead of time, donated      81       83     270
-    jax.export, donated         85       76     300
-    scan of 16 steps            12       12     225
-    onnxruntime                 39       39     163
-    torch                      425      485    1231
+    no jit                    3869
+    jit                        117
+    jit, state donated         113
+    ahead of time, donated      67
+    jax.export, donated        129
+    scan of 16 steps            18
+    onnxruntime                 77
+    torch                      349
 
-So at one small step a time onnxruntime is the fastest, and most of what jit takes is the call; in
-blocks of steps that is gone.
+Most of what jit takes is the call: compiled ahead of time a step costs about what onnxruntime's
+does, and in blocks of steps the call is gone.
 """
 
 import argparse
